@@ -1,0 +1,32 @@
+"""edgeloop: one loop from data to a fleet of edge devices, and back."""
+
+import importlib
+
+__version__ = "0.1.0"
+
+EXPORTS = {  # public name -> the module that has it; loaded when first used, so importing costs little
+    "Artifact": "edgeloop.types",
+    "Context": "edgeloop.plugins",
+    "EdgeloopError": "edgeloop.errors",
+    "Finding": "edgeloop.types",
+    "LoopFile": "edgeloop.loop.file",
+    "Model": "edgeloop.types",
+    "Snapshot": "edgeloop.types",
+    "Store": "edgeloop.store.artifacts",
+    "Verdict": "edgeloop.types",
+    "load_loop": "edgeloop.loop.file",
+    "register": "edgeloop.plugins",
+    "run_loop": "edgeloop.loop.runner",
+}
+
+__all__ = ["__version__", *EXPORTS]
+
+
+def __getattr__(name: str) -> object:
+    if name not in EXPORTS:
+        raise AttributeError(f"module 'edgeloop' has no attribute {name!r}")
+    return getattr(importlib.import_module(EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,41 @@
+"""Answer kinds: what parity, disagreement, confidence, quality and a feature mean for an answer.
+
+The spine asks the kind and never the model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from edgeloop.plugins import get
+
+if TYPE_CHECKING:
+    from edgeloop.types import AnswerSpec, Array, Arrays, Json
+
+__all__ = ["AnswerKind", "open_kind"]
+
+
+class AnswerKind(Protocol):
+    """One kind of answer. All arrays have the batch as their first axis, ``n`` rows."""
+
+    outputs: ClassVar[tuple[str, ...]]
+
+    def parity(self, got: Arrays, want: Arrays, tolerance: float) -> Array: ...
+    def disagreement(self, one: Arrays, other: Arrays) -> Array: ...
+    def confidence(self, answers: Arrays) -> Array: ...
+    def quality(self, answers: Arrays, truth: Array) -> Array: ...
+    def strata(self, truth: Array) -> dict[str, Array]: ...
+    def features(self, answers: Arrays) -> dict[str, Array]: ...
+    def describe(self, answers: Arrays, row: int) -> Json: ...
+    def truth(self, stated: Json) -> Json: ...
+
+
+def open_kind(spec: AnswerSpec) -> AnswerKind:
+    """The answer kind that ``spec`` names, with its parameters checked.
+
+    Raises:
+        UnknownPluginError: no such kind.
+        pydantic.ValidationError: the parameters do not fit it.
+    """
+    kind: AnswerKind = get("answer", spec.kind)(**spec.params)
+    return kind

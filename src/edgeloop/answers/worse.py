@@ -1,0 +1,154 @@
+"""Is a new slot worse than declared? Tests that may be looked at after every answer.
+
+Each claim is about the mean of values in 0..1. The evidence against "the mean is at most m" is the
+capital of a gambler who bets against it: the average over several stakes of
+prod(1 + stake * (x - m)). Under the claim it is a non-negative supermartingale that starts at 1, so
+it ever reaches 1/alpha with probability alpha at the most (Ville), however often one looks
+(Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS-B 2024).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+STAKES = (0.05, 0.1, 0.2, 0.4, 0.8)  # as shares of the largest stake that cannot go bankrupt
+Z95 = 1.959963984540054
+
+
+class Standing(StrEnum):
+    """Where a probation stands."""
+
+    WATCHING = "watching"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """What a release said beforehand of one population of inputs, from ``rows`` measured rows."""
+
+    profile: str
+    rows: int
+    disagreement: float  # share 0..1 of answers that differ from the release before
+    confidence: float  # mean 0..1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much worse than declared is too much; see ``protocol.messages.Probation``."""
+
+    answers: int
+    margin: float
+    confidence_margin: float
+    errors: float
+    alpha: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """Where the probation stands, why, and the figures behind it."""
+
+    standing: Standing
+    reason: str
+    figures: dict[str, float]
+
+
+def evidence_above(values: Sequence[float], mean: float) -> float:
+    """Capital won against the claim "the mean of ``values`` (0..1) is ``mean`` at the most"."""
+    if mean >= 1:
+        return 1.0
+    largest = 1 / max(mean, 1e-6)
+    logs = [_log_capital(values, mean, share * largest) for share in STAKES]
+    top = max(logs)
+    return math.exp(min(top + math.log(sum(math.exp(v - top) for v in logs) / len(logs)), 700))
+
+
+def _log_capital(values: Sequence[float], mean: float, stake: float) -> float:
+    return sum(math.log1p(stake * (value - mean)) for value in values)
+
+
+def upper_bound(share: float, rows: int) -> float:
+    """Wilson's 95 % upper bound of a share that was measured on ``rows`` rows; 1 without rows."""
+    if rows == 0:
+        return 1.0
+    square = Z95 * Z95 / rows
+    middle = share + square / 2
+    half = Z95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows))
+    return min(1.0, (middle + half) / (1 + square))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Claim:
+    """ "The mean of ``values`` is ``limit`` at the most"; mirrored when the limit is a floor."""
+
+    name: str
+    values: Sequence[float]
+    limit: float
+    mirrored: bool = False
+
+    def broken(self, alpha: float) -> bool:
+        return evidence_above(self.values, self.limit) >= 1 / alpha
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values) if self.values else 0.0
+
+    @property
+    def text(self) -> str:
+        if self.mirrored:
+            return f"{self.name} {1 - self.mean:.3f} is below the limit {1 - self.limit:.3f}"
+        return f"{self.name} {self.mean:.3f} is above the limit {self.limit:.3f}"
+
+
+def judge(
+    declared: Declared | None,
+    limits: Limits,
+    *,
+    disagreements: Sequence[float],
+    confidences: Sequence[float],
+    errors: Sequence[float],
+) -> Judgement:
+    """Hold what a probation saw against what the release declared for such inputs.
+
+    ``disagreements`` and ``confidences`` have one value in 0..1 per answer that both slots gave,
+    ``errors`` a 0 or 1 per answer that the new slot was asked for. Without ``declared`` (nothing to
+    compare with, e.g. a first release) only errors are judged.
+
+    Fails as soon as a test rejects. Passes at ``limits.answers`` when every mean is within its
+    limit; one that is beyond, yet not rejected, is watched for twice as long again, then fails.
+    """
+    claims = [_Claim(name="error share", values=errors, limit=limits.errors)]
+    if declared is not None:
+        claims += _declared_claims(declared, limits, disagreements, confidences)
+    figures = {claim.name: round(claim.mean, 6) for claim in claims if not claim.mirrored}
+    figures["answers"] = len(errors)
+    late = len(errors) >= 3 * limits.answers
+    beyond = [claim for claim in claims if claim.mean > claim.limit]
+    broken = [claim for claim in beyond if late or claim.broken(limits.alpha / len(claims))]
+    if broken:
+        profile = f" on inputs like {declared.profile!r}" if declared else ""
+        reason = "; ".join(claim.text for claim in broken) + profile
+        return Judgement(standing=Standing.FAILED, reason=reason, figures=figures)
+    enough = len(errors) >= limits.answers and not beyond
+    standing = Standing.PASSED if enough else Standing.WATCHING
+    return Judgement(standing=standing, reason="", figures=figures)
+
+
+def _declared_claims(
+    declared: Declared,
+    limits: Limits,
+    disagreements: Sequence[float],
+    confidences: Sequence[float],
+) -> list[_Claim]:
+    most = upper_bound(declared.disagreement, declared.rows) + limits.margin
+    lowest = declared.confidence - limits.confidence_margin
+    highest = declared.confidence + limits.confidence_margin
+    doubts = [1 - value for value in confidences]
+    return [
+        _Claim(name="disagreement", values=disagreements, limit=min(most, 1.0)),
+        _Claim(name="confidence", values=confidences, limit=min(highest, 1.0)),
+        _Claim(name="confidence", values=doubts, limit=min(1 - lowest, 1.0), mirrored=True),
+    ]

@@ -1,0 +1,161 @@
+"""``init``, ``validate``, ``schema`` and ``run``: the loop file and the offline half of the loop."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeloop.cli.output import Format, FormatOption, show
+
+if TYPE_CHECKING:
+    from edgeloop.loop.file import LoopFile
+    from edgeloop.loop.runner import RunResult, StepResult
+    from edgeloop.plugins import Tracker
+
+LoopPath = Annotated[Path, typer.Argument(help="The loop file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="key=value, e.g. recipe.epochs=2", show_default=False)
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (init, validate, schema, run):
+        app.command()(command)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
+    kind: Annotated[str, typer.Option(help="Which loop to start from.")] = "image_classifier",
+    model: Annotated[
+        Path | None, typer.Option("--from", help="Bring your own ONNX file; no recipe is needed.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A small .npz sample for --from: inputs and target.")
+    ] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Write a loop file that runs as it is."""
+    from edgeloop.loop.start import write_loop
+
+    path = write_loop(folder, kind=kind, model=model, data=data)
+    show({"loop": str(path)}, form, f"Wrote {path}. Next: edgeloop run {path}")
+
+
+def validate(
+    loop: LoopPath = Path("loop.yaml"),
+    overrides: Overrides = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Check a loop file; every fault is named with its line."""
+    from edgeloop.loop.file import load_loop
+
+    checked = load_loop(loop, overrides or [])
+    show({"valid": True, "name": checked.name}, form, f"{loop} is a valid loop of {checked.name}")
+
+
+def schema(form: FormatOption = Format.JSON) -> None:
+    """Print the JSON schema of loop files, with the plugins installed here."""
+    from edgeloop.loop.schema import loop_schema
+
+    show(loop_schema(), Format.JSON if form is Format.TEXT else form, "")
+
+
+def run(
+    loop: LoopPath = Path("loop.yaml"),
+    overrides: Overrides = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Data to signed release: recipe, passes, checks, bundle. Only what changed runs."""
+    from edgeloop.loop.file import load_loop
+    from edgeloop.loop.runner import run_loop
+    from edgeloop.store.artifacts import Store
+
+    checked = load_loop(loop, overrides or [])
+    store = Store(checked.path(checked.settings.store))
+    with _Steps() as steps:
+        result = run_loop(
+            checked, store, tracker=_tracker(checked), progress=steps.progress, on_step=steps.step
+        )
+    show(_told(result), form, _summary(result))
+
+
+def _tracker(loop: LoopFile) -> Tracker:
+    from edgeloop.recipes.tracking import MlflowTracker
+
+    database = loop.path(loop.settings.store) / "mlflow.sqlite"
+    uri = loop.settings.track or f"sqlite:///{database.resolve()}"
+    return MlflowTracker(uri=uri, experiment=loop.name)
+
+
+def _told(result: RunResult) -> dict[str, Any]:
+    return {
+        "release": result.release.model_dump(),
+        "executed": result.executed,
+        "steps": [
+            {
+                "name": step.name,
+                "plugin": step.artifact.made_by.plugin,
+                "artifact": step.artifact.digest,
+                "executed": step.executed,
+                "seconds": round(step.seconds, 3),
+            }
+            for step in result.steps
+        ],
+        "findings": [finding.to_meta() for finding in result.findings],
+    }
+
+
+def _summary(result: RunResult) -> str:
+    lines = [
+        f"  {finding.check:16} {finding.verdict:13} {_value(finding.value):>10} {finding.unit:6}"
+        f" {finding.limit}"
+        for finding in result.findings
+    ]
+    release = result.release
+    lines.append(
+        f"release {release.version} of {release.channel}/{release.name}: {release.digest}"
+        f" ({result.executed} of {len(result.steps)} steps ran)"
+    )
+    return "\n".join(lines)
+
+
+def _value(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+class _Steps:
+    """Steps and progress on stderr: a bar on a terminal, a line per step elsewhere."""
+
+    def __enter__(self) -> _Steps:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        console = Console(file=sys.stderr)
+        self._bars = Progress(
+            TextColumn("{task.description:24}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._bars.start()
+        self._task = self._bars.add_task("", total=1)
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self._bars.stop()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self._bars.update(self._task, description=what, completed=done, total=total)
+
+    def step(self, step: StepResult) -> None:
+        how = f"{step.seconds:6.1f} s" if step.executed else "  in store"
+        self._bars.console.print(
+            f"{step.name:18} {step.artifact.digest[7:19]} {how}", highlight=False
+        )

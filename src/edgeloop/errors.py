@@ -1,0 +1,301 @@
+"""Every error that edgeloop raises: one tree, numbered, each with its exit code.
+
+EdgeloopError
+├── InputError            exit 2   what a person wrote
+│   ├── LoopFileError       E101
+│   ├── UnknownPluginError  E102
+│   ├── OverrideError       E103
+│   ├── DataError           E110
+│   ├── DataSourceError     E111
+│   ├── ModelError          E120
+│   └── InputMismatchError  E121
+├── StoreError            exit 3   what lies on disk
+│   ├── ArtifactMissingError  E201
+│   ├── DigestError           E202
+│   ├── DiskFullError         E203
+│   └── StoreBusyError        E204
+├── GateError             exit 4   E300
+├── TrustError            exit 5   what may not be believed
+│   ├── SignatureError      E401
+│   ├── StaleMetadataError  E402
+│   ├── NotListedError      E403
+│   ├── BundleError         E404
+│   └── KeyFileError        E405
+├── DeviceError           exit 6   what a device cannot do
+│   ├── TransitionError     E501
+│   ├── AdmissionError      E502
+│   ├── NoSlotError         E503
+│   ├── AgentFolderError    E504
+│   └── SamplesError        E505
+├── FleetError            exit 7   what the control plane says or cannot be asked
+│   ├── UnreachableError    E601
+│   ├── UnauthorizedError   E602
+│   ├── NotFoundError       E603
+│   ├── ConflictError       E604
+│   ├── PortInUseError      E605
+│   └── ProtocolError       E606
+└── GroundError           exit 8   what is missing on this machine
+    ├── MissingExtraError   E701
+    └── TrackingError       E702
+
+A number is never reused. Each has a page, ``docs/errors/<number>.md``.
+"""
+
+from typing import ClassVar
+
+
+class EdgeloopError(Exception):
+    """Base of all: number, thing, rule, what was got, what to do.
+
+    ``str()`` gives ``[E101] <thing> <rule>, got <got>. <todo>`` without the parts that are absent.
+    """
+
+    number: ClassVar[str] = "E000"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, thing: str, rule: str, *, got: object = None, todo: str = "") -> None:
+        self.thing, self.rule, self.got, self.todo = thing, rule, got, todo
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        got = "" if self.got is None else f", got {self.got}"
+        todo = f". {self.todo}" if self.todo else ""
+        return f"[{self.number}] {self.thing} {self.rule}{got}{todo}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.thing, self.rule, self.got, self.todo))
+
+
+def _rebuild(
+    kind: type[EdgeloopError], thing: str, rule: str, got: object, todo: str
+) -> EdgeloopError:
+    return kind(thing, rule, got=got, todo=todo)
+
+
+class InputError(EdgeloopError):
+    """Something that a person wrote or named is wrong."""
+
+    exit_code = 2
+
+
+class LoopFileError(InputError):
+    """The loop file has faults; ``thing`` is its path and ``rule`` lists every fault."""
+
+    number = "E101"
+
+
+class UnknownPluginError(InputError):
+    """No recipe, pass, check ... of that name and version is registered."""
+
+    number = "E102"
+
+
+class OverrideError(InputError):
+    """A ``key=value`` on the command line does not fit the loop file."""
+
+    number = "E103"
+
+
+class DataError(InputError):
+    """A row, file or column of the data is broken or does not fit the schema."""
+
+    number = "E110"
+
+
+class DataSourceError(InputError):
+    """None of a data set's sources could give it."""
+
+    number = "E111"
+
+
+class ModelError(InputError):
+    """A model file is broken, too large, or not of the form that was said."""
+
+    number = "E120"
+
+
+class InputMismatchError(InputError):
+    """What an application asks does not fit the model's input signature."""
+
+    number = "E121"
+
+
+class StoreError(EdgeloopError):
+    """The store could not do what was asked; nothing half-done stays."""
+
+    exit_code = 3
+
+
+class ArtifactMissingError(StoreError):
+    """The store has no artifact or blob of that name or digest."""
+
+    number = "E201"
+
+
+class DigestError(StoreError):
+    """Bytes do not have the digest or the size that names them."""
+
+    number = "E202"
+
+
+class DiskFullError(StoreError):
+    """The disk has no room for the next write."""
+
+    number = "E203"
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the store's lock for too long."""
+
+    number = "E204"
+
+
+class GateError(EdgeloopError):
+    """A release was stopped: at least one check failed or was not measured."""
+
+    number = "E300"
+    exit_code = 4
+
+
+class TrustError(EdgeloopError):
+    """Something signed, listed or hashed does not hold."""
+
+    exit_code = 5
+
+
+class SignatureError(TrustError):
+    """A signature is missing, wrong, or by a key that is not trusted."""
+
+    number = "E401"
+
+
+class StaleMetadataError(TrustError):
+    """Signed metadata is expired or older than what was seen before."""
+
+    number = "E402"
+
+
+class NotListedError(TrustError):
+    """A release is not on the channel's signed list, or below its floor."""
+
+    number = "E403"
+
+
+class BundleError(TrustError):
+    """A bundle's bytes or manifest break a rule; it is not installed."""
+
+    number = "E404"
+
+
+class KeyFileError(TrustError):
+    """A key file is missing, broken, or readable by others."""
+
+    number = "E405"
+
+
+class DeviceError(EdgeloopError):
+    """A device cannot do what was asked and stays on the slot that it has."""
+
+    exit_code = 6
+
+
+class TransitionError(DeviceError):
+    """The state table has no move for this state and event."""
+
+    number = "E501"
+
+
+class AdmissionError(DeviceError):
+    """A new slot did not prove itself on this device."""
+
+    number = "E502"
+
+
+class NoSlotError(DeviceError):
+    """The device has no installed bundle to answer with."""
+
+    number = "E503"
+
+
+class AgentFolderError(DeviceError):
+    """The agent's folder is missing, broken, or in use by another agent."""
+
+    number = "E504"
+
+
+class SamplesError(DeviceError):
+    """A device was asked for samples that it may not or cannot give."""
+
+    number = "E505"
+
+
+class FleetError(EdgeloopError):
+    """The control plane refused, or could not be asked."""
+
+    exit_code = 7
+
+
+class UnreachableError(FleetError):
+    """No answer from the control plane or the blob server."""
+
+    number = "E601"
+
+
+class UnauthorizedError(FleetError):
+    """A token or a request's signature was not accepted."""
+
+    number = "E602"
+
+
+class NotFoundError(FleetError):
+    """The control plane has no such device, rollout, release or token."""
+
+    number = "E603"
+
+
+class ConflictError(FleetError):
+    """The asked change does not fit the present state."""
+
+    number = "E604"
+
+
+class PortInUseError(FleetError):
+    """Another program listens on the address."""
+
+    number = "E605"
+
+
+class ProtocolError(FleetError):
+    """A message has a version or a form that this side does not speak."""
+
+    number = "E606"
+
+
+class GroundError(EdgeloopError):
+    """The machine lacks something."""
+
+    exit_code = 8
+
+
+class MissingExtraError(GroundError):
+    """A library of an extra that was not installed."""
+
+    number = "E701"
+
+
+class TrackingError(GroundError):
+    """The experiment tracker could not be reached or written."""
+
+    number = "E702"
+
+
+def all_errors() -> tuple[type[EdgeloopError], ...]:
+    """Every concrete error class, by number; the list that docs and tests walk."""
+    found: list[type[EdgeloopError]] = []
+    waiting = [EdgeloopError]
+    while waiting:
+        kind = waiting.pop()
+        waiting.extend(kind.__subclasses__())
+        if "number" in vars(kind) and kind is not EdgeloopError:
+            found.append(kind)
+    return tuple(sorted(found, key=lambda kind: kind.number))

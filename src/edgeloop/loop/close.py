@@ -1,0 +1,343 @@
+"""Close the loop: look for drift, and when the trigger fires, learn from the field and roll out.
+
+Everything that is decided here is noted in the control plane's audit log (``trigger.*``), and that
+log is the only memory: a watcher that was killed carries on where the log says it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic.dataclasses import dataclass as plugin
+
+from edgeloop.answers import open_kind
+from edgeloop.clock import Clock
+from edgeloop.data.snapshot import write
+from edgeloop.errors import DataError, GateError, InputError, SamplesError
+from edgeloop.fleet.client import FleetClient
+from edgeloop.fleet.views import (
+    AuditLine,
+    DeviceView,
+    Note,
+    RolloutOrder,
+    SampleOrder,
+    SampleRequestView,
+    SampleView,
+)
+from edgeloop.loop.file import LoopFile, OnDrift
+from edgeloop.loop.keys import made_by
+from edgeloop.loop.runner import RunResult, StepResult, Turn, open_snapshot, run_loop
+from edgeloop.plugins import Tracker
+from edgeloop.protocol.messages import RolloutState
+from edgeloop.release.bundle import open_bundle
+from edgeloop.store.artifacts import Store
+from edgeloop.store.manifest import digest_of
+from edgeloop.types import Artifact, Progress, Snapshot, silent
+from edgeloop.watch.drift import DriftLimits, GroupDrift, assess
+from edgeloop.watch.trigger import Decision, Move, decide
+
+if TYPE_CHECKING:
+    from edgeloop.types import Array
+
+logger = logging.getLogger(__name__)
+
+ALARM, WAITING, FIRED = "trigger.alarm", "trigger.waiting", "trigger.fired"
+ASKED, LEARNED, STARTED = "trigger.samples_requested", "trigger.learned", "trigger.rollout"
+GAVE_UP = "trigger.gave_up"
+LEAST_SAMPLES = 30  # fewer than three per class of ten cannot be split into parts
+ACTIVE = (RolloutState.RUNNING, RolloutState.PAUSED)
+
+
+@plugin(frozen=True, kw_only=True)
+class FieldRows:
+    """The rows that devices sent for one request, as a snapshot; ``content`` is their digest."""
+
+    request: int
+    select: str
+    content: str
+
+    plugin_name: ClassVar[str] = "field.v1"
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
+
+@dataclass(kw_only=True)
+class Watcher:
+    """Watches one loop's fleet. ``step`` once in a while; it returns what it found."""
+
+    loop: LoopFile
+    store: Store
+    fleet: FleetClient
+    clock: Clock
+    tracker: Tracker | None = None
+    progress: Progress = silent
+    on_step: Callable[[StepResult], None] = lambda step: None
+
+    def step(self) -> Decision:
+        """Look at every group once; finish a turn that was fired, or fire one.
+
+        Raises:
+            SamplesError: too few samples came home for a fine-tune.
+            GateError: the new model did not pass; the fleet keeps what it has.
+            FleetError: the control plane cannot be asked.
+        """
+        unfinished = self._unfinished()
+        if unfinished is not None:
+            self._turn(unfinished)
+            return Decision(move=Move.FIRE, group=unfinished.subject, reason="carried on")
+        drifts = self.assess()
+        decision = decide(drifts, rollout_running=self._rollout_running())
+        worst = next((one for one in drifts if one.group == decision.group), None)
+        if worst is None:
+            return decision
+        self._note_once(ALARM, worst, decision.reason)
+        if decision.move is Move.WAIT:
+            self._note_once(WAITING, worst, "a rollout is running")
+        elif self.loop.settings.watch.on_drift and not self._noted(FIRED, worst.group, worst.bundle):
+            self._turn(self._note(FIRED, worst, decision.reason))
+        return decision
+
+    def assess(self) -> list[GroupDrift]:
+        """The drift of every group whose devices report a bundle that the store knows."""
+        watch = self.loop.settings.watch
+        limits = DriftLimits(
+            psi=watch.drift.psi, features=watch.drift.features, answers=watch.drift.answers
+        )
+        found = []
+        for group, bundle in _running(self.fleet.devices(), watch.label).items():
+            artifact = self.store.open(bundle)
+            files = {**artifact.files, "description.json": self._description(bundle)}
+            references = open_bundle(bundle, files).references()
+            windows = self.fleet.windows(select=f"{watch.label}={group}", bundle=bundle)
+            found.append(assess(group, bundle, [w.window for w in windows], references, limits))
+        return found
+
+    def _description(self, bundle: str) -> Path:
+        from edgeloop.store.manifest import layers_of
+
+        return self.store.layout.blob(layers_of(self.store.layout.read(bundle), bundle)[1].digest)
+
+    def _rollout_running(self) -> bool:
+        return any(r.state in ACTIVE for r in self.fleet.rollouts() if r.name == self.loop.name)
+
+    # one turn
+
+    def _turn(self, fired: AuditLine) -> None:
+        """One turn; one that cannot succeed is noted, so that it is not tried for ever."""
+        group, bundle = fired.subject, str(fired.detail["bundle"])
+        try:
+            self._learn(group, bundle)
+        except (GateError, InputError, SamplesError) as fault:
+            detail = {"bundle": bundle, "reason": str(fault)}
+            self.fleet.note(Note(action=GAVE_UP, subject=group, detail=detail))
+            raise
+
+    def _learn(self, group: str, bundle: str) -> None:
+        """Samples, fine-tune, release, rollout; each noted, so that a killed turn carries on."""
+        request = self._ask(group, bundle)
+        samples = self._wait(request)
+        rows = self._keep(samples, request, bundle)
+        turn = Turn(
+            samples=rows.digest,
+            start=built_model(self.store, bundle).digest,
+            profile=f"field:{group}",
+        )
+        result = run_loop(
+            self.loop,
+            self.store,
+            turn=turn,
+            tracker=self.tracker,
+            progress=self.progress,
+            on_step=self.on_step,
+        )
+        self._roll_out(group, bundle, result)
+
+    def _ask(self, group: str, bundle: str) -> SampleRequestView:
+        asked = self._noted(ASKED, group, bundle)
+        if asked is not None:
+            return next(r for r in self.fleet.sample_requests() if r.id == asked.detail["request"])
+        label = self.loop.settings.watch.label
+        members = [d for d in self.fleet.devices() if d.labels.get(label) == group]
+        count = self._on_drift().samples
+        order = SampleOrder(
+            select=f"{label}={group}",
+            count=count,
+            per_device=math.ceil(count / max(1, len(members))),
+        )
+        request = self.fleet.request_samples(order)
+        detail = {"bundle": bundle, "request": request.id, "count": count}
+        self.fleet.note(Note(action=ASKED, subject=group, detail=detail))
+        return request
+
+    def _wait(self, request: SampleRequestView) -> Sequence[SampleView]:
+        """Until the budget is full or time is up; devices that sleep are not waited for."""
+        deadline = self.clock.monotonic() + self._on_drift().wait
+        while self.clock.monotonic() < deadline:
+            now = next(r for r in self.fleet.sample_requests() if r.id == request.id)
+            self.progress("samples", now.received, now.count)
+            if now.closed is not None or now.received >= now.count:
+                break
+            self.clock.sleep(0.5)
+        samples = self.fleet.samples(request.id)
+        if len(samples) < LEAST_SAMPLES:
+            raise SamplesError(
+                f"sample request {request.id} to {request.select}",
+                f"must bring {LEAST_SAMPLES} samples to learn from",
+                got=len(samples),
+                todo="Devices give samples only when they opted in and people confirm answers",
+            )
+        return samples
+
+    def _keep(
+        self, samples: Sequence[SampleView], request: SampleRequestView, bundle: str
+    ) -> Artifact:
+        """The samples as a snapshot artifact; the same samples give the same artifact."""
+        old = self._rows_of(bundle)
+        ordered = sorted(samples, key=lambda one: one.sample.answer)
+        content = digest_of("\n".join(s.sample.model_dump_json() for s in ordered).encode())
+        rows = FieldRows(request=request.id, select=request.select, content=content)
+        how = made_by("source", rows, parents=[], seed=0, folder=self.loop.folder)
+        known = self.store.by_key(how.key)
+        if known is not None:
+            return known
+        with TemporaryDirectory(prefix="edgeloop-") as scratch:
+            return self.store.keep(_snapshot(ordered, old, request, Path(scratch)), how)
+
+    def _rows_of(self, bundle: str) -> Snapshot:
+        """The rows that a release was trained on."""
+        found = [a for a in self.store.lineage(bundle) if a.kind == "snapshot"]
+        return open_snapshot(found[-1])
+
+    def _roll_out(self, group: str, bundle: str, result: RunResult) -> None:
+        release = result.release
+        detail = {"bundle": bundle, "version": release.version, "digest": release.digest}
+        self.fleet.note(Note(action=LEARNED, subject=group, detail=detail))
+        known = [r for r in self.fleet.rollouts() if r.digest == release.digest]
+        rollout = known[-1] if known else self.fleet.create_rollout(
+            RolloutOrder(name=release.name, channel=release.channel, version=release.version)
+        )
+        note = Note(action=STARTED, subject=group, detail={**detail, "rollout": rollout.id})
+        self.fleet.note(note)
+        logger.info("turn.done group=%s version=%d rollout=%d", group, release.version, rollout.id)
+
+    def _on_drift(self) -> OnDrift:
+        found = self.loop.settings.watch.on_drift
+        if found is None:
+            raise LookupError("a turn needs watch.on_drift")
+        return found
+
+    # the audit log as memory
+
+    def _notes(self) -> list[AuditLine]:
+        return [line for line in self.fleet.audit() if line.action.startswith("trigger.")]
+
+    def _noted(self, action: str, group: str, bundle: str) -> AuditLine | None:
+        found = (
+            line
+            for line in self._notes()
+            if (line.action, line.subject, line.detail.get("bundle")) == (action, group, bundle)
+        )
+        return next(found, None)
+
+    def _note_once(self, action: str, drift: GroupDrift, reason: str) -> None:
+        if self._noted(action, drift.group, drift.bundle) is None:
+            self._note(action, drift, reason)
+
+    def _note(self, action: str, drift: GroupDrift, reason: str) -> AuditLine:
+        detail = {
+            "bundle": drift.bundle,
+            "reason": reason,
+            "psi": dict(drift.psi),
+            "profile": drift.profile,
+            "answers": drift.answers,
+        }
+        return self.fleet.note(Note(action=action, subject=drift.group, detail=detail))
+
+    def _unfinished(self) -> AuditLine | None:
+        """A trigger that fired, and neither started a rollout nor gave up."""
+        notes = self._notes()
+        ended = {_about(line) for line in notes if line.action in {STARTED, GAVE_UP}}
+        fired = (line for line in notes if line.action == FIRED)
+        return next((line for line in fired if _about(line) not in ended), None)
+
+
+def _about(line: AuditLine) -> tuple[str, str]:
+    """Group and bundle of a note; a bundle has one turn per group."""
+    return line.subject, str(line.detail.get("bundle"))
+
+
+def built_model(store: Store, bundle: str) -> Artifact:
+    """The model that a recipe built, from which a bundle came."""
+    models = [a for a in store.lineage(bundle) if a.made_by.plugin.startswith("recipe/")]
+    return models[-1]
+
+
+def _running(devices: Sequence[DeviceView], label: str) -> dict[str, str]:
+    """Group -> the bundle that most of its devices run."""
+    counts: dict[str, Counter[str]] = {}
+    for device in devices:
+        running = device.report.running if device.report else None
+        if running is not None and label in device.labels and not device.decommissioned:
+            counts.setdefault(device.labels[label], Counter())[running.digest] += 1
+    return {group: count.most_common(1)[0][0] for group, count in sorted(counts.items())}
+
+
+def _snapshot(
+    samples: Sequence[SampleView], old: Snapshot, request: SampleRequestView, scratch: Path
+) -> Snapshot:
+    """Rows in the columns of ``old``; a sample that does not fit them is refused by name."""
+    import numpy as np
+
+    kind = open_kind(old.answer)
+    specs = {spec.name: spec for spec in old.input_specs()}
+    rows: dict[str, list[Array]] = {name: [] for name in specs}
+    truths = []
+    for one in samples:
+        for name, spec in specs.items():
+            value = _array(one, name)
+            if (str(value.dtype), value.shape) != (spec.dtype, spec.shape):
+                raise DataError(
+                    f"sample {one.sample.answer} of device {one.device}",
+                    f"must have input {name} as {spec.dtype}{list(spec.shape)}",
+                    got=f"{value.dtype}{list(value.shape)}",
+                )
+            rows[name].append(value)
+        truths.append(kind.truth(one.sample.truth))
+    target = np.asarray(truths, dtype=old.column(old.target).dtype)
+    return write(
+        name=old.name,
+        inputs={name: np.stack(values) for name, values in rows.items()},
+        target=(old.target, target),
+        answer=old.answer,
+        scratch=scratch,
+        provenance=_provenance(samples, request),
+    )
+
+
+def _provenance(samples: Sequence[SampleView], request: SampleRequestView) -> Mapping[str, Any]:
+    devices = Counter(one.device for one in samples)
+    return {"origin": "field", "request": request.id, "devices": dict(sorted(devices.items()))}
+
+
+def _array(one: SampleView, name: str) -> Array:
+    import numpy as np
+
+    try:
+        data = base64.b64decode(one.sample.inputs[name], validate=True)
+        value: Array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (KeyError, ValueError, EOFError, binascii.Error) as fault:
+        raise DataError(
+            f"sample {one.sample.answer} of device {one.device}",
+            f"must have input {name} as a .npy in base64",
+            got=repr(fault),
+        ) from fault
+    return value

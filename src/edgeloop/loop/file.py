@@ -1,0 +1,336 @@
+"""The loop file: the whole loop of one model, declared, with every fault reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edgeloop import plugins
+from edgeloop.errors import LoopFileError, OverrideError, UnknownPluginError
+from edgeloop.protocol.messages import Abort, Group, Name, Probation, RolloutPlan
+from edgeloop.quantities import Milliseconds, Seconds
+
+Params = dict[str, Any]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Data(_Section):
+    """Where rows come from, and how they are divided."""
+
+    source: str | Params  # "builtin:mnist-5k", "folder:images", or {use: ..., ...}
+    split: Params = {}
+
+
+class Release(_Section):
+    """Where releases are published and with which keys."""
+
+    channel: Name = "stable"
+    keys: Path = Path("keys")
+    repository: Path = Path("repository")
+    golden: Annotated[int, Field(ge=1, le=256)] = 16  # samples that a device must reproduce
+    tolerance: Annotated[float, Field(gt=0)] = 0.02  # in the unit of the answer kind's parity
+    memory_mb: Annotated[float, Field(gt=0)] | None = None
+    latency: Milliseconds | None = None  # p95 on the device
+
+
+class Rollout(_Section):
+    """Who gets a release, in what order, and when to stop; becomes the signed plan."""
+
+    groups: tuple[Group, ...] = (Group(select="all"),)
+    soak: Seconds = 60
+    deadline: Seconds = 3600
+    min_answers: Annotated[int, Field(ge=0)] = 20
+    probation: Probation = Probation()
+    abort: tuple[Abort, ...] = RolloutPlan().abort
+
+    def plan(self) -> RolloutPlan:
+        """The document that is signed with the release."""
+        return RolloutPlan(
+            groups=self.groups,
+            soak_seconds=self.soak,
+            deadline_seconds=self.deadline,
+            min_answers=self.min_answers,
+            probation=self.probation,
+            abort=self.abort,
+        )
+
+
+class Drift(_Section):
+    """The limit of the population stability index against the nearest declared profile."""
+
+    psi: Annotated[float, Field(gt=0)] = 0.25
+    features: Annotated[int, Field(ge=1)] = 2  # so many features must be beyond it
+    answers: Annotated[int, Field(ge=50)] = 300  # of the newest windows, per group
+
+
+class OnDrift(_Section):
+    """What the trigger starts."""
+
+    run: Literal["self"] = "self"
+    samples: Annotated[int, Field(ge=1)] = 300  # budget for the whole group
+    wait: Seconds = 120  # for devices to send them
+    recipe: Params = {}  # parameters of the recipe that differ in the fine-tune
+
+
+class Watch(_Section):
+    """What brings the loop round again."""
+
+    window: Annotated[int, Field(ge=10)] = 100  # answers in a window of signals
+    label: str = "site"  # groups of devices are compared by this label
+    drift: Drift = Drift()
+    on_drift: OnDrift | None = None
+
+
+class Structure(_Section):
+    """The loop file as it is written."""
+
+    name: Name
+    seed: Annotated[int, Field(ge=0)] = 7
+    store: Path = Path(".edgeloop")
+    track: str = ""  # an MLflow tracking URI; "" is a SQLite file beside the store
+    data: Data
+    recipe: Params
+    passes: tuple[Params, ...] = ()
+    targets: tuple[Name, ...] = ()
+    checks: dict[str, Params | None] = {}
+    release: Release = Release()
+    rollout: Rollout = Rollout()
+    watch: Watch = Watch()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopFile:
+    """A valid loop file, with its plugins made. Paths are relative to ``folder``."""
+
+    folder: Path
+    settings: Structure
+    source: Any
+    split: Any
+    recipe: Any
+    fine_tune: Any  # the recipe as the trigger starts it
+    passes: tuple[Any, ...]
+    checks: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.settings.name
+
+    def path(self, relative: Path) -> Path:
+        """A path of the loop file as one from here."""
+        return self.folder / relative
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One thing that is wrong: the field, the rule, what was got."""
+
+    where: tuple[str | int, ...]
+    rule: str
+    got: object = None
+
+    def text(self, line: int | None) -> str:
+        """``line 6: recipe.epochs must be ..., got 0``."""
+        field = ".".join(str(part) for part in self.where) or "the file"
+        place = f"line {line}: " if line else ""
+        got = "" if self.got is None else f", got {self.got!r}"
+        return f"{place}{field} {self.rule}{got}"
+
+
+def load_loop(path: Path, overrides: Sequence[str] = ()) -> LoopFile:
+    """Read and check a loop file.
+
+    ``overrides`` are ``key=value`` with dots between keys and YAML values
+    (``recipe.epochs=2``, ``passes.0.quantize.calibrate=64``).
+
+    Raises:
+        LoopFileError: it cannot be read, or has faults; all of them are named, with their lines.
+        OverrideError: an override is not ``key=value`` or names a place that cannot be.
+    """
+    try:
+        text = path.read_text()
+        tree = yaml.compose(text, yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except OSError as fault:
+        raise LoopFileError(
+            str(path), "must be a file that can be read", got=fault.strerror, todo="See `edgeloop init`"
+        ) from fault
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise LoopFileError(str(path), "must be YAML", got=" ".join(str(fault).split())) from fault
+    if not isinstance(content, dict):
+        raise LoopFileError(str(path), "must be a mapping of sections", got=type(content).__name__)
+    for override in overrides:
+        _override(content, override)
+    loop, faults = parse(content, path.parent)
+    if loop is None:
+        lines = [fault.text(_line(tree, fault.where)) for fault in faults]
+        many = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
+        raise LoopFileError(str(path), f"has {many}:\n  " + "\n  ".join(lines))
+    return loop
+
+
+def parse(content: Mapping[str, Any], folder: Path) -> tuple[LoopFile | None, list[Fault]]:
+    """A loop file's content as a loop, or every fault that it has."""
+    faults: list[Fault] = []
+    settings: Structure | None = None
+    try:
+        settings = Structure.model_validate(content)
+    except ValidationError as error:
+        faults += _faults((), error)
+    recipe = _plugin("recipe", *_used(content.get("recipe"), ("recipe",)), faults)
+    made = {
+        "source": _plugin("source", *_source(content), faults),
+        "split": _plugin("split", "stratified", _get(content, "data", "split"), ("data", "split"), faults),
+        "recipe": recipe,
+        "fine_tune": _plugin("recipe", *_fine_tune(content), faults if recipe else []),
+        "passes": tuple(_plugin("pass", *use, faults) for use in _passes(content)),
+        "checks": tuple(_plugin("check", *use, faults) for use in _checks(content)),
+    }
+    if settings is None or faults:
+        return None, faults
+    return LoopFile(folder=folder, settings=settings, **made), []
+
+
+Use = tuple[str, Any, tuple[str | int, ...]]  # name, parameters, where they stand
+
+
+def _source(content: Mapping[str, Any]) -> Use:
+    where = ("data", "source")
+    source = _get(content, "data", "source")
+    if isinstance(source, str):
+        name, _, rest = source.partition(":")
+        field = {"builtin": "dataset", "folder": "root", "arrays": "file"}.get(name, "address")
+        return name, {field: rest}, where
+    return _used(source, where)
+
+
+def _used(section: Any, where: tuple[str | int, ...]) -> Use:
+    if not isinstance(section, dict):
+        return "", {}, where
+    return str(section.get("use", "")), {k: v for k, v in section.items() if k != "use"}, where
+
+
+def _fine_tune(content: Mapping[str, Any]) -> Use:
+    """The recipe with what ``watch.on_drift.recipe`` changes."""
+    name, params, _ = _used(content.get("recipe"), ("recipe",))
+    changed = _get(content, "watch", "on_drift", "recipe") or {}
+    return name, {**params, **changed}, ("watch", "on_drift", "recipe")
+
+
+def _passes(content: Mapping[str, Any]) -> list[Use]:
+    found: list[Use] = []
+    for number, entry in enumerate(content.get("passes") or ()):
+        if isinstance(entry, str):
+            found.append((entry, {}, ("passes", number)))
+        elif isinstance(entry, dict) and len(entry) == 1:
+            ((name, params),) = entry.items()
+            found.append((str(name), params, ("passes", number, str(name))))
+    return found
+
+
+def _checks(content: Mapping[str, Any]) -> list[Use]:
+    checks = content.get("checks") or {}
+    if not isinstance(checks, dict):
+        return []
+    return [(str(name), params, ("checks", str(name))) for name, params in checks.items()]
+
+
+def _plugin(
+    kind: str, name: str, params: Any, where: tuple[str | int, ...], faults: list[Fault]
+) -> Any:
+    """The plugin, or None with its faults added."""
+    try:
+        return TypeAdapter(plugins.get(kind, name)).validate_python(params or {})
+    except UnknownPluginError as error:
+        known = ", ".join(plugins.names(kind))
+        faults.append(Fault(where=where, rule=f"must name a {kind}: one of {known}", got=error.thing))
+    except ValidationError as error:
+        faults += _faults(where, error)
+    return None
+
+
+def _faults(where: tuple[str | int, ...], error: ValidationError) -> list[Fault]:
+    return [
+        Fault(where=(*where, *item["loc"]), rule=_rule(item["msg"]), got=_got(item))
+        for item in error.errors()
+    ]
+
+
+def _rule(message: str) -> str:
+    """Pydantic's sentence as a rule."""
+    known = {
+        "Field required": "must be given",
+        "Extra inputs are not permitted": "must be a known field",
+        "Unexpected keyword argument": "must be a known field",
+    }
+    text = known.get(message, message).removeprefix("Value error, ")
+    return text.replace("Input should be", "must be").replace("String should", "must")
+
+
+def _got(item: Mapping[str, Any]) -> object:
+    return None if item["type"] == "missing" else item["input"]
+
+
+def _get(content: Any, *keys: str) -> Any:
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise OverrideError(
+            f"override {override!r}", "must be key=value", todo="For example recipe.epochs=2"
+        )
+    *parents, last = dotted.split(".")
+    place: Any = content
+    for key in parents:
+        place = _step_into(place, key, override)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        raise OverrideError(f"override {override!r}", "must have a YAML value", got=text) from fault
+    if isinstance(place, list):
+        _step_into(place, last, override)
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise OverrideError(f"override {override!r}", "must name a field of a section", got=dotted)
+
+
+def _step_into(place: Any, key: str, override: str) -> Any:
+    if isinstance(place, list) and key.isdigit() and int(key) < len(place):
+        return place[int(key)]
+    if isinstance(place, dict):
+        if place.get(key) is None:
+            place[key] = {}
+        return place[key]
+    raise OverrideError(f"override {override!r}", "must name a field of a section", got=key)
+
+
+def _line(node: yaml.Node | None, where: Sequence[str | int]) -> int | None:
+    """The line (from 1) of the deepest part of ``where`` that the file has."""
+    line = None
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = [(k, v) for k, v in node.value if k.value == str(part)]
+            if not found:
+                break
+            key, node = found[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

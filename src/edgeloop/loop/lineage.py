@@ -1,0 +1,112 @@
+"""Where an answer came from: device's log, bundle, checks, passes, recipe, data, and who signed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from edgeloop.errors import ArtifactMissingError
+from edgeloop.store.artifacts import Store
+from edgeloop.types import Artifact, Json
+
+JOURNAL = "journal.sqlite"
+
+
+def trace(
+    store: Store, name: str, *, device: Path | None = None, repository: Path | None = None
+) -> Json:
+    """The whole story of an artifact; with ``device``, ``name`` is an answer id of its log.
+
+    Raises:
+        ArtifactMissingError: no such artifact, or the device's log has no such answer.
+    """
+    answer = find_answer(device, name) if device else None
+    artifacts = store.lineage(answer["bundle"] if answer else name)
+    told: dict[str, Any] = {
+        "artifact": artifacts[-1].digest,
+        "data": [_data(a) for a in artifacts if a.kind == "snapshot"],
+        "steps": [_step(a) for a in artifacts if a.kind not in {"finding", "run"}],
+        "checks": [_check(a) for a in artifacts if a.kind == "finding"],
+    }
+    if answer:
+        told["answer"] = answer
+    if repository:
+        told["signers"] = signers(repository, artifacts[-1].digest)
+    return told
+
+
+def find_answer(device: Path, answer: str) -> dict[str, Any]:
+    """One line of a device's log.
+
+    Raises:
+        ArtifactMissingError: the folder has no log, or the log no such answer.
+    """
+    journal = device / JOURNAL
+    thing = f"answer {answer!r}"
+    if not journal.is_file():
+        raise ArtifactMissingError(thing, f"must be looked up in a device's folder with {JOURNAL}", got=device)
+    database = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
+    database.row_factory = sqlite3.Row
+    try:
+        row = database.execute("select * from answers where id = ?", (answer,)).fetchone()
+    finally:
+        database.close()
+    if row is None:
+        raise ArtifactMissingError(thing, "must be in the device's log", got=device)
+    return dict(row)
+
+
+def signers(repository: Path, digest: str) -> list[Json]:
+    """The channels that list a bundle, with the ids of the keys that signed the list."""
+    found = []
+    for path in sorted((repository / "metadata").glob("*.json")):
+        metadata = json.loads(path.read_bytes())
+        for target, info in metadata["signed"].get("targets", {}).items():
+            if info["hashes"]["sha256"] == digest.removeprefix("sha256:"):
+                keys = [signature["keyid"] for signature in metadata["signatures"]]
+                found.append({"target": target, "metadata": path.name, "keys": keys})
+    return found
+
+
+def as_text(told: Json) -> str:
+    """The story as lines for a person, newest first."""
+    lines = []
+    if "answer" in told:
+        answer = told["answer"]
+        lines.append(f"answer    {answer['id']} by release {answer['version']}")
+    lines.append(f"artifact  {told['artifact']}")
+    lines += [f"signed    {s['target']} by {', '.join(s['keys'])}" for s in told.get("signers", ())]
+    lines += [f"check     {c['check']}: {c['verdict']} {c['value']}" for c in told["checks"]]
+    lines += [f"step      {s['plugin']} -> {s['digest']}" for s in reversed(told["steps"])]
+    lines += [f"data      {d['name']}: {d['rows']} rows, {d['provenance']}" for d in told["data"][:1]]
+    return "\n".join(lines)
+
+
+def _data(artifact: Artifact) -> Json:
+    return {
+        "digest": artifact.digest,
+        "name": artifact.meta["name"],
+        "rows": artifact.meta["rows"],
+        "provenance": artifact.meta["provenance"],
+    }
+
+
+def _step(artifact: Artifact) -> Json:
+    return {
+        "digest": artifact.digest,
+        "plugin": artifact.made_by.plugin,
+        "params": dict(artifact.made_by.params),
+        "seed": artifact.made_by.seed,
+    }
+
+
+def _check(artifact: Artifact) -> Json:
+    return {
+        "digest": artifact.digest,
+        "check": artifact.meta["check"],
+        "verdict": artifact.meta["verdict"],
+        "value": artifact.meta["value"],
+        "limit": artifact.meta["limit"],
+    }

@@ -1,0 +1,354 @@
+"""Run the offline half of a loop: data to signed release, each step only when its key is new."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from edgeloop import plugins
+from edgeloop.errors import GateError
+from edgeloop.loop.file import LoopFile
+from edgeloop.loop.keys import made_by
+from edgeloop.loop.steps import MergeField, RunRecord
+from edgeloop.plugins import Context, Tracker
+from edgeloop.protocol.messages import ReleaseRef
+from edgeloop.release.build import BuildBundle
+from edgeloop.release.bundle import BundleInfo
+from edgeloop.release.repository import Repository, read_list
+from edgeloop.store.artifacts import Store
+from edgeloop.types import Artifact, Finding, Keepable, Model, Progress, Snapshot, Verdict, silent
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """One step of a run: what it made, and whether it had to run."""
+
+    name: str
+    artifact: Artifact
+    executed: bool
+    seconds: float  # inside the step's own work; 0 when it did not run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a trigger brings: rows from the field, and the model to fine-tune.
+
+    ``samples`` is an unsplit snapshot artifact, ``start`` the model artifact that a recipe built.
+    """
+
+    samples: str
+    start: str
+    profile: str  # "field:south"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run made."""
+
+    steps: tuple[StepResult, ...]
+    findings: tuple[Finding, ...]
+    bundle: Artifact
+    release: ReleaseRef
+
+    @property
+    def executed(self) -> int:
+        """How many steps had to run."""
+        return sum(step.executed for step in self.steps)
+
+
+def run_loop(
+    loop: LoopFile,
+    store: Store,
+    *,
+    turn: Turn | None = None,
+    tracker: Tracker | None = None,
+    progress: Progress = silent,
+    on_step: Callable[[StepResult], None] = lambda step: None,
+) -> RunResult:
+    """Data, recipe, passes, checks, bundle, release: in this order and no other.
+
+    A step whose key the store has does not run. Killed and run again, it goes on behind the last
+    step that was kept.
+
+    Raises:
+        GateError: a check failed or was not measured; nothing is released, all findings are kept.
+    """
+    with store.layout.in_use():
+        run = _Run(loop, store, tracker, progress, on_step)
+        rows = run.rows(turn)
+        built = run.build(rows, turn)
+        model = run.passed(built, rows)
+        current = current_release(loop, store, model)
+        given = _Given(snapshot=rows, reference=built, current=current)
+        findings = run.checked(model, given)
+        run.record()
+        stop_unless_all_pass(findings)
+        bundle = run.bundle(model, given)
+        release = publish(loop, store, bundle)
+        run.record()
+    return RunResult(
+        steps=tuple(run.steps), findings=tuple(findings), bundle=bundle, release=release
+    )
+
+
+def stop_unless_all_pass(findings: Sequence[Finding]) -> None:
+    """Raise GateError that names every check which did not pass."""
+    stopped = [finding for finding in findings if finding.verdict is not Verdict.PASS]
+    if stopped:
+        lines = "\n  ".join(_line(finding) for finding in stopped)
+        raise GateError(
+            "release",
+            f"stopped by {len(stopped)} of {len(findings)} checks:\n  {lines}\n",
+            todo="Nothing was released",
+        )
+
+
+def _line(finding: Finding) -> str:
+    value = "" if finding.value is None else f" {finding.value:.6g}{finding.unit and ' '}{finding.unit}"
+    limit = f", limit {finding.limit}" if finding.limit else ""
+    reason = f" ({finding.reason})" if finding.reason else ""
+    return f"{finding.check}: {finding.verdict}{value}{limit}{reason}"
+
+
+def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
+    """Sign a bundle onto the loop's channel and make it a root of the store. Twice is once."""
+    release = loop.settings.release
+    repository = Repository(loop.path(release.repository), loop.path(release.keys))
+    repository.create((release.channel,))
+    ref = repository.publish(
+        store.layout.read(bundle.digest),
+        name=loop.name,
+        channel=release.channel,
+        plan=loop.settings.rollout.plan(),
+        targets=loop.settings.targets,
+    )
+    store.layout.tag(f"{loop.name}-{release.channel}-{ref.version}", bundle.digest)
+    return ref
+
+
+def current_release(loop: LoopFile, store: Store, model: Artifact) -> Artifact | None:
+    """The bundle that ``model`` is compared with; None for a first release.
+
+    A model that was bundled before keeps what it was compared with then, so that the same run gives
+    the same release whatever came after it. Otherwise: the newest release that is listed now.
+    """
+    for child in store.children(model.digest):
+        if child.kind == "bundle":
+            against = BundleInfo.model_validate(child.meta).declared[0].against
+            return store.open(against) if against else None
+    release = loop.settings.release
+    repository = loop.path(release.repository)
+    if not (repository / "metadata").exists():
+        return None
+    listed = read_list(repository, loop.name, release.channel).releases
+    return store.open(listed[-1].digest) if listed else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Given:
+    """The artifacts that a step's ``needs`` may name."""
+
+    snapshot: Artifact | None = None
+    reference: Artifact | None = None
+    current: Artifact | None = None
+    start: Artifact | None = None
+
+    def artifact(self, name: str) -> Artifact | None:
+        found: Artifact | None = getattr(self, name)
+        return found
+
+    def value(self, name: str) -> Snapshot | Model | None:
+        artifact = self.artifact(name)
+        if artifact is None:
+            return None
+        return open_snapshot(artifact) if name == "snapshot" else open_model(artifact)
+
+
+def open_model(artifact: Artifact) -> Model:
+    """The model of a model or bundle artifact."""
+    meta = artifact.meta["model"] if artifact.kind == "bundle" else artifact.meta
+    return Model.from_meta(meta, artifact.files)
+
+
+def open_snapshot(artifact: Artifact) -> Snapshot:
+    """The snapshot of a snapshot artifact."""
+    return Snapshot.from_meta(artifact.meta, artifact.files)
+
+
+@dataclass
+class _Run:
+    """The steps of one run, as they are taken."""
+
+    loop: LoopFile
+    store: Store
+    tracker: Tracker | None
+    progress: Progress
+    on_step: Callable[[StepResult], None]
+    steps: list[StepResult] = field(default_factory=list)
+
+    def rows(self, turn: Turn | None) -> Artifact:
+        """The split snapshot; with a turn, the rows from the field as well."""
+        source, split = self.loop.source, self.loop.split
+        data = self._step("data", "source", source, source.load, ())
+        given = _Given(snapshot=data)
+        rows = self._step(
+            "split", "split", split, lambda c: split.run(c.data(), c), (data,), given=given
+        )
+        if turn is None:
+            return rows
+        samples = self.store.open(turn.samples)
+        merge = MergeField(profile=turn.profile)
+        fresh = open_snapshot(samples)
+        return self._step(
+            "merge",
+            "data",
+            merge,
+            lambda c: merge.run(c.data(), fresh, c),
+            (rows, samples),
+            given=_Given(snapshot=rows),
+        )
+
+    def build(self, rows: Artifact, turn: Turn | None) -> Artifact:
+        """The recipe's model."""
+        recipe = self.loop.fine_tune if turn else self.loop.recipe
+        start = self.store.open(turn.start) if turn else None
+        parents = (rows,) if start is None else (rows, start)
+        return self._step(
+            "recipe",
+            "recipe",
+            recipe,
+            lambda c: recipe.build(c.data(), c),
+            parents,
+            given=_Given(snapshot=rows, start=start),
+        )
+
+    def passed(self, built: Artifact, rows: Artifact) -> Artifact:
+        """The model behind the last pass."""
+        model = built
+        given = _Given(snapshot=rows, reference=built)
+        for each in self.loop.passes:
+            model = self._on_model("pass", each, model, given)
+        return model
+
+    def checked(self, model: Artifact, given: _Given) -> list[Finding]:
+        """Every check's finding, also behind one that failed."""
+        return [
+            Finding.from_meta(self._on_model("check", check, model, given).meta)
+            for check in self.loop.checks
+        ]
+
+    def bundle(self, model: Artifact, given: _Given) -> Artifact:
+        """The bundle; its parents are the model and all that was found of it."""
+        settings = self.loop.settings
+        build = BuildBundle(
+            name=self.loop.name,
+            targets=settings.targets,
+            golden=settings.release.golden,
+            tolerance=settings.release.tolerance,
+            latency_ms=settings.release.latency,
+            memory_mb=settings.release.memory_mb,
+            against=given.current.digest if given.current else None,
+        )
+        found = tuple(step.artifact for step in self.steps if step.artifact.kind == "finding")
+        return self._on_model("bundle", build, model, given, found)
+
+    def record(self) -> None:
+        """Keep what this run did as an artifact of its own, and as a root."""
+        record = RunRecord(
+            loop=self.loop.name, steps={s.name: s.artifact.digest for s in self.steps}
+        )
+        made = [s.artifact.digest for s in self.steps]
+        how = made_by("run", record, parents=made, seed=0, folder=self.loop.folder)
+        kept = self.store.by_key(how.key) or self.store.keep(record, how, made)
+        self.store.layout.tag(f"{self.loop.name}-run", kept.digest)
+
+    def _on_model(
+        self,
+        kind: str,
+        plugin: Any,
+        model: Artifact,
+        given: _Given,
+        parents: Sequence[Artifact] = (),
+    ) -> Artifact:
+        """A step whose first parent is a model, followed by what the plugin needs."""
+        opened = open_model(model)
+        reached = [plugins.get("answer", opened.answer.kind)]
+        if opened.format in {name.rpartition(".v")[0] for name in plugins.names("runtime")}:
+            reached.append(plugins.get("runtime", opened.format))
+        needed = [a for need in _needs(plugin) if (a := given.artifact(need)) is not None]
+        name = type(plugin).plugin_name.rpartition(".v")[0]
+        return self._step(
+            name,
+            kind,
+            plugin,
+            lambda c: plugin.run(opened, c),
+            (model, *needed, *parents),
+            given=given,
+            also=reached,
+        )
+
+    def _step(
+        self,
+        name: str,
+        kind: str,
+        plugin: Any,
+        work: Callable[[Context], Keepable],
+        parents: Sequence[Artifact],
+        *,
+        given: _Given | None = None,
+        also: Sequence[type] = (),
+    ) -> Artifact:
+        """Take what the store has under the step's key, or run it and keep the result."""
+        digests = [parent.digest for parent in parents]
+        how = made_by(
+            kind,
+            plugin,
+            parents=digests,
+            seed=self.loop.settings.seed,
+            folder=self.loop.folder,
+            also=also,
+        )
+        found = self.store.by_key(how.key)
+        seconds = 0.0
+        if found is None:
+            self.progress(name, 0, 1)
+            with TemporaryDirectory(prefix="edgeloop-") as scratch:
+                context = self._context(plugin, Path(scratch), given or _Given())
+                began = time.perf_counter()
+                value = work(context)
+                seconds = time.perf_counter() - began
+                kept = self.store.keep(value, how, digests)
+        else:
+            kept = found
+        result = StepResult(
+            name=name, artifact=kept, executed=found is None, seconds=seconds
+        )
+        fields = (name, how.plugin, kept.digest[7:19], result.executed, seconds)
+        logger.info("step.done name=%s plugin=%s artifact=%s executed=%s seconds=%.2f", *fields)
+        self.steps.append(result)
+        self.on_step(result)
+        return kept
+
+    def _context(self, plugin: Any, scratch: Path, given: _Given) -> Context:
+        """Only what the plugin says that it needs, so that its key tells the truth."""
+        values: Mapping[str, Any] = {need: given.value(need) for need in _needs(plugin)}
+        return Context(
+            scratch=scratch,
+            folder=self.loop.folder,
+            seed=self.loop.settings.seed,
+            progress=self.progress,
+            tracker=self.tracker,
+            **values,
+        )
+
+
+def _needs(plugin: Any) -> tuple[str, ...]:
+    needs: tuple[str, ...] = getattr(type(plugin), "needs", ())
+    return needs

@@ -1,0 +1,252 @@
+"""The messages between agents, control plane and operators, as frozen pydantic models.
+
+Version 1. An unknown field is ignored and a new field has a default, so that an agent and a server
+one release apart understand each other; a change of meaning is a new version.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION = 1
+OLDEST = 1  # the oldest version that is still answered
+VERSION_HEADER = "Edgeloop-Protocol"
+TIME_HEADER = "Edgeloop-Time"  # the server's Unix time, for devices whose clock is wrong
+
+DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Message(BaseModel):
+    """What all messages share: frozen, unknown fields ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class State(StrEnum):
+    """Where a device is in an update; the agent's table moves between these."""
+
+    IDLE = "idle"
+    SYNCING = "syncing"
+    DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
+    INSTALLING = "installing"
+    TRYING = "trying"
+    PROBATION = "probation"
+    COMMITTED = "committed"
+    ROLLED_BACK = "rolled back"
+    FAILED = "failed"
+
+
+class Result(StrEnum):
+    """How an update ended on a device (AWS IoT Greengrass' deployment status codes)."""
+
+    SUCCESSFUL = "SUCCESSFUL"
+    FAILED_NO_STATE_CHANGE = "FAILED_NO_STATE_CHANGE"
+    FAILED_ROLLBACK_COMPLETE = "FAILED_ROLLBACK_COMPLETE"
+    FAILED_UNABLE_TO_ROLLBACK = "FAILED_UNABLE_TO_ROLLBACK"
+    REJECTED = "REJECTED"  # this device may not or cannot take it: target, runtime, floor
+
+
+class JobState(StrEnum):
+    """Where one device is in one rollout (AWS IoT Jobs' words)."""
+
+    QUEUED = "QUEUED"
+    IN_PROGRESS = "IN_PROGRESS"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    REJECTED = "REJECTED"
+    TIMED_OUT = "TIMED_OUT"
+    REMOVED = "REMOVED"
+
+
+class RolloutState(StrEnum):
+    """Where a rollout is."""
+
+    DRAFT = "draft"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    ROLLED_BACK = "rolled back"
+    FINISHED = "finished"
+
+
+class ReleaseRef(Message):
+    """One release of a channel: the number that people say, and the bundle's manifest digest."""
+
+    name: Name
+    channel: Name
+    version: Annotated[int, Field(ge=1)]
+    digest: DigestText
+
+
+# device -> control plane
+
+
+class Enrol(Message):
+    """``POST /v1/enrol``: a one-time token makes a public key a device. Signed by that key."""
+
+    token: str
+    name: Name
+    public_key: str  # PEM, Ed25519
+    labels: dict[Name, str] = {}
+    target: Name
+    runtimes: tuple[Name, ...] = ()
+    agent_version: str = ""
+
+
+class Enrolled(Message):
+    """The answer: the device's id, which is also the ``keyid`` of its signatures."""
+
+    device: str
+    poll_seconds: float
+
+
+class Outcome(Message):
+    """How the newest update attempt ended."""
+
+    digest: DigestText
+    rollout: int | None
+    result: Result
+    reason: str = ""
+    evidence: dict[str, Any] = {}
+
+
+class Report(Message):
+    """``POST /v1/report``: what the device says of itself; ``moves`` only grows."""
+
+    moves: Annotated[int, Field(ge=0)]
+    state: State
+    running: ReleaseRef | None = None
+    previous: ReleaseRef | None = None
+    trying: ReleaseRef | None = None
+    answers_since_switch: Annotated[int, Field(ge=0)] = 0
+    outcome: Outcome | None = None
+    target: Name
+    runtimes: tuple[Name, ...] = ()
+    agent_version: str = ""
+
+
+class Window(Message):
+    """``POST /v1/windows``: the signals of one window of answers of one bundle. Counted once by id."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    bundle: DigestText
+    version: int
+    began: float  # Unix seconds by the device's clock
+    ended: float
+    answers: Annotated[int, Field(ge=0)]
+    errors: Annotated[int, Field(ge=0)] = 0
+    confirmed: Annotated[int, Field(ge=0)] = 0  # answers that a person confirmed or corrected
+    quality: Annotated[float, Field(ge=0)] = 0  # sum over confirmed of 0..1
+    sketches: dict[str, str] = {}  # feature -> KLL sketch, base64
+
+
+class Windows(Message):
+    """A batch of windows, oldest first."""
+
+    windows: Annotated[tuple[Window, ...], Field(max_length=500)]
+
+
+class Sample(Message):
+    """One raw input with the truth that a person confirmed, from a device that opted in."""
+
+    answer: str  # answer id in the device's log
+    inputs: dict[str, str]  # input name -> base64 of a .npy
+    truth: Any
+
+
+class Samples(Message):
+    """``POST /v1/samples``: what one device gives to one request. Counted once by answer id."""
+
+    request: int
+    samples: Annotated[tuple[Sample, ...], Field(max_length=2000)]
+
+
+# control plane -> device
+
+
+class SampleRequest(Message):
+    """Please send this many samples, taken from answers after now; only if you opted in."""
+
+    id: int
+    count: Annotated[int, Field(ge=1)]
+
+
+class Desired(Message):
+    """``GET /v1/desired``: what the device should be. With an ETag; 304 when nothing changed."""
+
+    release: ReleaseRef | None = None
+    rollout: int | None = None
+    samples: SampleRequest | None = None
+    poll_seconds: float = 5
+
+
+# signed documents (targets of the channel's TUF role)
+
+
+class Probation(Message):
+    """How long and how strictly a new slot is watched beside the old one."""
+
+    answers: Annotated[int, Field(ge=20)] = 200
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.05  # above declared disagreement
+    confidence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.08  # beside declared confidence
+    errors: Annotated[float, Field(ge=0, lt=1)] = 0.01  # share of answers that may fail
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01  # false alarms per probation
+
+
+class Group(Message):
+    """Devices that a selector names (``site=south``, ``all``), moved in stages.
+
+    A stage is a count (``1``) or a share (``"50%"``) of the group, each containing the one before.
+    """
+
+    select: str
+    stages: tuple[int | str, ...] = (1, "50%", "100%")
+
+
+class Abort(Message):
+    """Stop when more than ``over`` percent of the executed jobs ended as ``of``."""
+
+    of: Annotated[str, Field(pattern=r"^(FAILED|REJECTED|TIMED_OUT|ALL)$")]
+    over: Annotated[float, Field(ge=0, lt=100)]  # percent
+    min_executed: Annotated[int, Field(ge=1)] = 1
+
+
+class RolloutPlan(Message):
+    """The signed rollout document of a release: who, in what order, and when to stop."""
+
+    groups: tuple[Group, ...] = (Group(select="all"),)
+    soak_seconds: Annotated[float, Field(ge=0)] = 60
+    deadline_seconds: Annotated[float, Field(gt=0)] = 3600  # silence past it is TIMED_OUT
+    min_answers: Annotated[int, Field(ge=0)] = 20  # answers by the new slot before success counts
+    probation: Probation = Probation()
+    abort: tuple[Abort, ...] = (
+        Abort(of="FAILED", over=5, min_executed=1),
+        Abort(of="TIMED_OUT", over=20, min_executed=4),
+    )
+
+
+class Listed(Message):
+    """One line of a channel's signed list."""
+
+    version: int
+    digest: DigestText
+    size: int  # bytes of the manifest
+    plan: RolloutPlan
+    targets: tuple[Name, ...] = ()  # device classes; empty means any
+
+
+class ChannelList(Message):
+    """``<channel>/<name>.json``: every release that a device of this channel may install."""
+
+    name: Name
+    channel: Name
+    floor: int = 1  # no device installs below this version
+    delisted: tuple[int, ...] = ()  # versions that were taken off; never used again
+    releases: tuple[Listed, ...] = ()
+
+    def find(self, digest: str) -> Listed | None:
+        """The line of a bundle, or None when it is not (or no longer) listed."""
+        return next((line for line in self.releases if line.digest == digest), None)

@@ -1,0 +1,193 @@
+"""What a device installs: the rules of a bundle's manifest and description, and how it is read.
+
+A bundle is an artifact of kind ``bundle``: the graph, ``description.json`` (which holds
+:class:`BundleInfo`), golden samples ``golden-in.<input>.npy`` and ``golden-out.<output>.npy``, and
+for each declared profile of inputs the sketches ``profile-<n>.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgeloop.answers.worse import Declared
+from edgeloop.errors import BundleError, DigestError
+from edgeloop.sketches.profile import Profile
+from edgeloop.store import manifest as oci
+from edgeloop.types import Json, Layer, Model
+
+if TYPE_CHECKING:
+    from edgeloop.types import Array
+
+FORMAT = 1
+DESCRIPTION = "description.json"
+MOST_LAYERS = 64
+MOST_BYTES = 8 << 30  # of all layers together
+MOST_MANIFEST = 4 << 20
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Golden(_Frozen):
+    """Samples whose answers the device must reproduce before a slot takes over.
+
+    ``tolerance`` is per execution class of the device (``any`` where none is named), in the unit of
+    the answer kind's parity; ``share`` of the rows must be within it.
+    """
+
+    rows: Annotated[int, Field(ge=1)]
+    tolerance: dict[str, float]
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class DeviceLimits(_Frozen):
+    """What the bundle may cost on a device; None is no limit."""
+
+    latency_ms: float | None = None  # p95 of one answer
+    memory_mb: float | None = None  # peak of the session
+
+
+class DeclaredProfile(_Frozen):
+    """What was measured offline on one population of inputs; ``against`` is the release before."""
+
+    profile: str
+    rows: int
+    disagreement: Annotated[float, Field(ge=0, le=1)]
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    against: str | None = None
+
+
+class BundleInfo(_Frozen):
+    """The meta of a bundle artifact."""
+
+    format: int = FORMAT
+    name: str
+    runtime: str
+    targets: tuple[str, ...] = ()
+    signals: dict[str, str] = {}  # input -> summary of sketches.features
+    golden: Golden
+    limits: DeviceLimits = DeviceLimits()
+    declared: tuple[DeclaredProfile, ...] = ()
+    model: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An opened bundle whose files lie on this disk."""
+
+    digest: str
+    info: BundleInfo
+    files: Mapping[str, Path] = field(repr=False)
+
+    @property
+    def model(self) -> Model:
+        """The graph as a model that a runtime loads."""
+        return Model.from_meta(self.info.model, self.files)
+
+    def golden_samples(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Inputs and the answers that were recorded for them, ``[rows, ...]`` each."""
+        return self._arrays("golden-in."), self._arrays("golden-out.")
+
+    def references(self) -> dict[str, Profile]:
+        """Profile name -> the sketches of its inputs and of this bundle's answers to them."""
+        return {
+            declared.profile: Profile.from_json(json.loads(self.files[f"profile-{n}.json"].read_bytes()))
+            for n, declared in enumerate(self.info.declared)
+        }
+
+    def declared_for(self, profile: str, against: str | None) -> Declared | None:
+        """What was declared of a profile; None when not against the bundle ``against``."""
+        for line in self.info.declared:
+            if line.profile == profile and line.against == against:
+                return Declared(
+                    profile=line.profile,
+                    rows=line.rows,
+                    disagreement=line.disagreement,
+                    confidence=line.confidence,
+                )
+        return None
+
+    def _arrays(self, prefix: str) -> dict[str, Array]:
+        import numpy as np
+
+        return {
+            name.removeprefix(prefix).removesuffix(".npy"): np.load(path, allow_pickle=False)
+            for name, path in self.files.items()
+            if name.startswith(prefix)
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleDraft:
+    """A bundle before the store has named it."""
+
+    info: BundleInfo
+    files: Mapping[str, Path]
+    kind: str = "bundle"
+
+    def to_meta(self) -> Json:
+        """The bundle's information as JSON."""
+        return self.info.model_dump(mode="json")
+
+
+def layers_of(manifest: bytes, digest: str) -> tuple[Layer, ...]:
+    """What must be fetched for a bundle, the description included.
+
+    Raises:
+        BundleError: the manifest has another digest, is no bundle's, or breaks a rule of names,
+            number or size.
+    """
+    thing = f"bundle {digest}"
+    if len(manifest) > MOST_MANIFEST:
+        raise BundleError(thing, f"must have a manifest of at most {MOST_MANIFEST} bytes", got=len(manifest))
+    try:
+        named, description = oci.layers_of(manifest, digest)
+    except DigestError as fault:
+        raise BundleError(thing, "must have a whole manifest", got=fault) from fault
+    layers = (*named, description)
+    names = [layer.name for layer in layers]
+    broken = [name for name in names if not PLAIN_NAME.fullmatch(name)]
+    if broken:
+        raise BundleError(thing, "must have plain file names", got=repr(broken[0]))
+    if len(set(names)) != len(names) or description.name != DESCRIPTION:
+        raise BundleError(thing, f"must have one file of each name and {DESCRIPTION}", got=names)
+    if len(layers) > MOST_LAYERS:
+        raise BundleError(thing, f"must have at most {MOST_LAYERS} files", got=len(layers))
+    if min(layer.size for layer in layers) < 0 or sum(layer.size for layer in layers) > MOST_BYTES:
+        sizes = sum(layer.size for layer in layers)
+        raise BundleError(thing, f"must have at most {MOST_BYTES} bytes", got=sizes)
+    return layers
+
+
+def open_bundle(digest: str, files: Mapping[str, Path]) -> Bundle:
+    """Read a bundle from its files, the description among them.
+
+    Raises:
+        BundleError: the description is missing, broken, or of a later format.
+    """
+    thing = f"bundle {digest}"
+    try:
+        told = json.loads(files[DESCRIPTION].read_bytes())
+        info = BundleInfo.model_validate(told["meta"])
+        missing = [f"profile-{n}.json" for n in range(len(info.declared))]
+    except KeyError as fault:
+        raise BundleError(thing, "must have", got=f"no {fault}") from fault
+    except (ValueError, TypeError, ValidationError) as fault:
+        raise BundleError(thing, "must have a whole description", got=fault) from fault
+    if info.format > FORMAT:
+        raise BundleError(
+            thing, f"must be of format {FORMAT} or older", got=info.format, todo="Update the agent"
+        )
+    absent = [name for name in missing if name not in files]
+    if absent:
+        raise BundleError(thing, "must have every file that it declares", got=f"no {absent[0]}")
+    return Bundle(digest=digest, info=info, files=files)

@@ -1,0 +1,267 @@
+"""The signed side of releases: a TUF repository whose channels list what a device may install.
+
+One delegated role per channel. ``<channel>/<name>.json`` is the channel's list
+(:class:`ChannelList`: versions, digests, floor, rollout plan of each), and
+``<channel>/<name>.<version>.json`` the manifest of each bundle; both are TUF targets. New files are
+written first and ``timestamp.json`` last, so that a kill leaves the old repository whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeloop.clock import Clock, SystemClock
+from edgeloop.errors import NotListedError, SignatureError
+from edgeloop.protocol.messages import ChannelList, Listed, ReleaseRef, RolloutPlan
+from edgeloop.release.keys import ROLES, generate, signer
+from edgeloop.store.manifest import digest_of
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+EXPIRES_DAYS = {"root": 365, "targets": 365, "channel": 90, "snapshot": 14, "timestamp": 14}
+
+
+class Repository:
+    """Publishes to the repository in ``folder`` with the keys in ``keys``."""
+
+    def __init__(self, folder: Path, keys: Path, clock: Clock | None = None) -> None:
+        self.folder, self.keys = folder, keys
+        self._clock = clock or SystemClock()
+        self._metadata = folder / "metadata"
+        self._targets = folder / "targets"
+
+    def create(self, channels: tuple[str, ...]) -> None:
+        """Make keys and first metadata where there are none; otherwise leave them as they are."""
+        from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+        self._metadata.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            if (self._metadata / "timestamp.json").exists():
+                return
+            signers = generate(self.keys, channels)
+            root = Root(expires=self._expiry("root"), consistent_snapshot=True)
+            for role in ROLES:
+                root.add_key(signers[role].public_key, role)
+            self._save("root", Metadata(root))
+            top = Targets(expires=self._expiry("targets"))
+            snapshot = Snapshot(expires=self._expiry("snapshot"))
+            for channel in channels:
+                _delegate(top, channel, signers[channel])
+                self._save(channel, Metadata(Targets(expires=self._expiry("channel"))))
+                snapshot.meta[f"{channel}.json"] = _meta_file(1)
+            self._save("targets", Metadata(top))
+            self._save("snapshot", Metadata(snapshot))
+            self._save("timestamp", Metadata(Timestamp(expires=self._expiry("timestamp"))))
+
+    def root(self) -> bytes:
+        """The first root metadata: what a device is given to trust."""
+        return (self._metadata / "1.root.json").read_bytes()
+
+    def publish(
+        self,
+        manifest: bytes,
+        *,
+        name: str,
+        channel: str,
+        plan: RolloutPlan,
+        targets: tuple[str, ...] = (),
+    ) -> ReleaseRef:
+        """Put a bundle on a channel's list as the next version. Twice the same is one release.
+
+        Raises:
+            KeyFileError: a key that must sign is not here.
+            DiskFullError: no room; the repository is as before.
+        """
+        digest = digest_of(manifest)
+        with self._locked():
+            listing = read_list(self.folder, name, channel)
+            known = listing.find(digest)
+            version = known.version if known else _next_version(listing)
+            line = Listed(
+                version=version, digest=digest, size=len(manifest), plan=plan, targets=targets
+            )
+            if known != line:
+                others = [other for other in listing.releases if other.version != version]
+                releases = tuple(sorted([*others, line], key=lambda item: item.version))
+                files = {f"{channel}/{name}.{version}.json": manifest}
+                self._list(listing.model_copy(update={"releases": releases}), files)
+        return ReleaseRef(name=name, channel=channel, version=version, digest=digest)
+
+    def delist(self, name: str, channel: str, version: int) -> None:
+        """Take a release off the list: no device installs it any more.
+
+        Raises:
+            NotListedError: the list has no such version.
+        """
+        with self._locked():
+            listing = read_list(self.folder, name, channel)
+            _line(listing, version)
+            releases = tuple(line for line in listing.releases if line.version != version)
+            delisted = (*listing.delisted, version)
+            self._list(listing.model_copy(update={"releases": releases, "delisted": delisted}), {})
+
+    def set_floor(self, name: str, channel: str, version: int) -> None:
+        """Let no device of the channel install anything older than ``version``.
+
+        Raises:
+            NotListedError: the list has no such version.
+        """
+        with self._locked():
+            listing = read_list(self.folder, name, channel)
+            _line(listing, version)
+            self._list(listing.model_copy(update={"floor": version}), {})
+
+    def refresh(self) -> None:
+        """Sign snapshot and timestamp anew, before they expire."""
+        with self._locked():
+            self._sign_snapshot(None)
+
+    def _list(self, listing: ChannelList, files: Mapping[str, bytes]) -> None:
+        role: Metadata[Targets] = self._load(listing.channel)
+        text = json.dumps(listing.model_dump(mode="json"), sort_keys=True).encode()
+        listed = f"{listing.channel}/{listing.name}.json"
+        for path, data in {**files, listed: text}.items():
+            role.signed.targets[path] = _target_file(path, data)
+            self._write(self._targets / _hashed(path, data), data)
+        role.signed.version += 1
+        role.signed.expires = self._expiry("channel")
+        self._save(listing.channel, role)
+        self._sign_snapshot((listing.channel, role.signed.version))
+
+    def _sign_snapshot(self, changed: tuple[str, int] | None) -> None:
+        snapshot: Metadata[Snapshot] = self._load("snapshot")
+        timestamp: Metadata[Timestamp] = self._load("timestamp")
+        if changed is not None:
+            snapshot.signed.meta[f"{changed[0]}.json"] = _meta_file(changed[1])
+        for metadata, role in ((snapshot, "snapshot"), (timestamp, "timestamp")):
+            metadata.signed.version += 1
+            metadata.signed.expires = self._expiry(role)
+        timestamp.signed.snapshot_meta = _meta_file(snapshot.signed.version)
+        self._save("snapshot", snapshot)
+        self._save("timestamp", timestamp)
+
+    def _load(self, role: str) -> Metadata[Any]:
+        from tuf.api.metadata import Metadata
+
+        return Metadata.from_bytes(_newest(self._metadata, role).read_bytes())
+
+    def _save(self, role: str, metadata: Metadata[Any]) -> None:
+        metadata.sign(signer(self.keys, role))
+        prefix = "" if role == "timestamp" else f"{metadata.signed.version}."
+        self._write(self._metadata / f"{prefix}{role}.json", metadata.to_bytes())
+
+    def _write(self, path: Path, data: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+
+    def _expiry(self, role: str) -> datetime:
+        now = datetime.fromtimestamp(self._clock.now(), UTC).replace(microsecond=0)
+        return now + timedelta(days=EXPIRES_DAYS[role])
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def read_list(folder: Path, name: str, channel: str) -> ChannelList:
+    """What the repository in ``folder`` lists now; an empty list for a name that it does not know.
+
+    For the side that owns the repository: signatures are not checked here, devices check them.
+
+    Raises:
+        NotListedError: the folder is no repository, or has no such channel.
+        SignatureError: the list does not have the hash that the channel's role signs.
+    """
+    from tuf.api.metadata import Metadata
+
+    try:
+        timestamp = Metadata.from_bytes((folder / "metadata" / "timestamp.json").read_bytes())
+        version = timestamp.signed.snapshot_meta.version
+        snapshot = Metadata.from_bytes(
+            (folder / "metadata" / f"{version}.snapshot.json").read_bytes()
+        )
+        role_version = snapshot.signed.meta[f"{channel}.json"].version
+        role = Metadata.from_bytes(
+            (folder / "metadata" / f"{role_version}.{channel}.json").read_bytes()
+        )
+    except (FileNotFoundError, KeyError) as fault:
+        raise NotListedError(
+            f"channel {channel!r} in {folder}", "must exist", todo="Run `edgeloop release keys`"
+        ) from fault
+    target = role.signed.targets.get(f"{channel}/{name}.json")
+    if target is None:
+        return ChannelList(name=name, channel=channel)
+    digest = target.hashes["sha256"]
+    data = (folder / "targets" / channel / f"{digest}.{name}.json").read_bytes()
+    if sha256(data).hexdigest() != digest:
+        raise SignatureError(f"list of {channel}/{name}", "must have the hash that was signed")
+    return ChannelList.model_validate_json(data)
+
+
+def _line(listing: ChannelList, version: int) -> Listed:
+    for line in listing.releases:
+        if line.version == version:
+            return line
+    versions = ", ".join(str(line.version) for line in listing.releases) or "none"
+    raise NotListedError(
+        f"release {version} of {listing.channel}/{listing.name}",
+        "must be on the channel's list",
+        got=f"versions {versions}",
+    )
+
+
+def _next_version(listing: ChannelList) -> int:
+    return 1 + max([*(line.version for line in listing.releases), *listing.delisted], default=0)
+
+
+def _newest(folder: Path, role: str) -> Path:
+    if role == "timestamp":
+        return folder / "timestamp.json"
+    found = [path for path in folder.glob(f"*.{role}.json") if path.name[0] != "."]
+    return max(found, key=lambda path: int(path.name.partition(".")[0]))
+
+
+def _hashed(path: str, data: bytes) -> str:
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/{sha256(data).hexdigest()}.{name}"
+
+
+def _delegate(top: Targets, channel: str, key: Any) -> None:
+    from tuf.api.metadata import DelegatedRole, Delegations
+
+    role = DelegatedRole(channel, [], 1, terminating=True, paths=[f"{channel}/*"])
+    if top.delegations is None:
+        top.delegations = Delegations(keys={}, roles={})
+    if top.delegations.roles is None:
+        top.delegations.roles = {}
+    top.delegations.roles[channel] = role
+    top.add_key(key.public_key, channel)
+
+
+def _meta_file(version: int) -> Any:
+    from tuf.api.metadata import MetaFile
+
+    return MetaFile(version)
+
+
+def _target_file(path: str, data: bytes) -> Any:
+    from tuf.api.metadata import TargetFile
+
+    return TargetFile.from_data(path, data, ["sha256"])

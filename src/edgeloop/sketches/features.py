@@ -1,0 +1,75 @@
+"""Named summaries of inputs: what a device may sketch, from a closed list. Never the input itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from edgeloop.errors import BundleError
+
+if TYPE_CHECKING:
+    from edgeloop.types import Array, Arrays
+
+
+def image_summary(images: Array) -> dict[str, Array]:
+    """Eight summaries of grey images ``uint8[n, h, w]``, as ``float64[n]`` each.
+
+    Mean, spread, share of dark and of bright pixels, centre (x, y, 0..1), sharpness (mean absolute
+    step to the next pixel) and slant (orientation of the second moments, radians, -pi/2..pi/2).
+    """
+    import numpy as np
+
+    grey = images.astype(np.float64)
+    _, height, width = grey.shape
+    weight = grey.sum(axis=(1, 2)) + 1e-9
+    ys, xs = np.mgrid[0:height, 0:width]
+    x = (grey * xs).sum(axis=(1, 2)) / weight
+    y = (grey * ys).sum(axis=(1, 2)) / weight
+    dx, dy = xs - x[:, None, None], ys - y[:, None, None]
+    xx, yy, xy = ((grey * m).sum(axis=(1, 2)) / weight for m in (dx * dx, dy * dy, dx * dy))
+    return {
+        "mean": grey.mean(axis=(1, 2)),
+        "spread": grey.std(axis=(1, 2)),
+        "dark": (grey < 64).mean(axis=(1, 2)),
+        "bright": (grey > 192).mean(axis=(1, 2)),
+        "x": x / max(width - 1, 1),
+        "y": y / max(height - 1, 1),
+        "sharpness": np.abs(np.diff(grey, axis=2)).mean(axis=(1, 2)),
+        "slant": 0.5 * np.arctan2(2 * xy, xx - yy),
+    }
+
+
+def value_summary(values: Array) -> dict[str, Array]:
+    """A number per row, as it is: ``[n]`` or ``[n, 1]``."""
+    return {"value": values.reshape(len(values), -1)[:, 0].astype("float64")}
+
+
+SUMMARIES: dict[str, Callable[[Array], dict[str, Array]]] = {
+    "image": image_summary,
+    "value": value_summary,
+}
+
+
+def summarise(inputs: Arrays, signals: Mapping[str, str]) -> dict[str, Array]:
+    """``input.<name>.<summary>`` -> ``float64[n]`` for every input that ``signals`` names.
+
+    ``signals`` maps an input's name to a summary of :data:`SUMMARIES`.
+
+    Raises:
+        BundleError: a summary that this version does not have.
+    """
+    found: dict[str, Array] = {}
+    for name, summary in signals.items():
+        if summary not in SUMMARIES:
+            known = ", ".join(sorted(SUMMARIES))
+            raise BundleError(f"signals.{name}", f"must be one of {known}", got=repr(summary))
+        for key, values in SUMMARIES[summary](inputs[name]).items():
+            found[f"input.{name}.{key}"] = values
+    return found
+
+
+def summary_for(shape: tuple[int, ...]) -> str | None:
+    """The summary that fits an input of this shape (without batch); None when none does."""
+    if len(shape) == 2:
+        return "image"
+    return "value" if shape in {(), (1,)} else None

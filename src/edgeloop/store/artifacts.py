@@ -1,0 +1,222 @@
+"""The store: artifacts by digest and by step key, over one layout and one index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeloop.errors import ArtifactMissingError, DigestError
+from edgeloop.store.index import Index
+from edgeloop.store.layout import CHUNK, Layout
+from edgeloop.store.manifest import (
+    DESCRIPTION_TYPE,
+    MODELPACK_CONFIG_TYPE,
+    compose,
+    describe,
+    layers_of,
+    media_type,
+    modelpack_config,
+)
+from edgeloop.types import Artifact, Keepable, Layer, MadeBy
+
+logger = logging.getLogger(__name__)
+
+LARGEST_MANIFEST = 4 << 20  # bytes; what registries accept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What a garbage collection removed."""
+
+    artifacts: int
+    blobs: int
+    bytes: int
+
+
+class Store:
+    """Artifacts under ``folder``; a folder that is not there becomes an empty store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.layout = Layout(folder)
+        fresh = not (folder / "edgeloop.sqlite").exists()
+        self._index = Index(folder / "edgeloop.sqlite")
+        if fresh:
+            self.rebuild()
+
+    def keep(self, value: Keepable, made_by: MadeBy, parents: Sequence[str] = ()) -> Artifact:
+        """Make an artifact of ``value``. The same content gives the same digest.
+
+        Raises:
+            DiskFullError: no room; nothing was added that anything refers to.
+        """
+        with self.layout.locked():
+            layers = [self._keep_file(name, path) for name, path in sorted(value.files.items())]
+            blob = describe(value.kind, value.to_meta(), parents, made_by)
+            description = self._keep_bytes("description.json", DESCRIPTION_TYPE, blob)
+            config = self._modelpack(value, layers, description)
+            digest, _ = self.layout.put_bytes(compose(value.kind, description, layers, config))
+            artifact = self.open(digest)
+            self._index.add(artifact)
+        return artifact
+
+    def open(self, digest: str) -> Artifact:
+        """The artifact of a digest, or of an unambiguous beginning of one.
+
+        Raises:
+            ArtifactMissingError: it is not here, or the beginning fits several.
+            DigestError: its manifest or description has changed on disk.
+        """
+        digest = self._whole(digest)
+        layers, description = layers_of(self.layout.read(digest), digest)
+        told = json.loads(self.layout.read(description.digest))
+        return Artifact(
+            digest=digest,
+            kind=told["kind"],
+            meta=told["meta"],
+            layers=layers,
+            parents=tuple(told["parents"]),
+            made_by=MadeBy(**told["made_by"]),
+            files={layer.name: self.layout.blob(layer.digest) for layer in layers},
+        )
+
+    def by_key(self, key: str) -> Artifact | None:
+        """What a step of this key made before; None when it must run.
+
+        A result whose blobs are damaged or gone counts as not made.
+        """
+        digest = self._index.by_key(key)
+        if digest is None:
+            return None
+        try:
+            return self.open(digest)
+        except (ArtifactMissingError, DigestError) as fault:
+            logger.warning("store.damaged digest=%s fault=%s", digest, fault)
+            return None
+
+    def list(self, kind: str | None = None) -> list[Artifact]:
+        """Every artifact, oldest first."""
+        return [self.open(digest) for digest in self._index.digests(kind)]
+
+    def children(self, digest: str) -> list[Artifact]:
+        """Artifacts that were made directly from this one."""
+        return [self.open(child) for child in self._index.children(digest)]
+
+    def lineage(self, digest: str) -> list[Artifact]:
+        """An artifact and all that it came from, parents before children."""
+        ordered: dict[str, Artifact] = {}
+
+        def visit(name: str) -> None:
+            if name in ordered:
+                return
+            artifact = self.open(name)
+            for parent in artifact.parents:
+                visit(parent)
+            ordered[name] = artifact
+
+        visit(self._whole(digest))
+        return list(ordered.values())
+
+    def rebuild(self) -> int:
+        """Make the index anew from the layout; gives the number of artifacts."""
+        self.layout.sweep()
+        return self._index.replace(self._found())
+
+    def verify(self) -> list[str]:
+        """One sentence per blob or artifact that is damaged or incomplete; empty when all is well."""
+        faults = [
+            str(DigestError(f"blob {digest}", "must have the bytes that its digest names", got=got))
+            for digest in self.layout.digests()
+            if (got := _hash(self.layout.blob(digest))) != digest
+        ]
+        for digest in self._index.digests():
+            try:
+                self.open(digest)
+            except (ArtifactMissingError, DigestError) as fault:
+                faults.append(f"artifact {digest}: {fault}")
+        return faults
+
+    def collect(self, keep: Sequence[str] = ()) -> Collected:
+        """Remove every artifact that no tag, nor one of ``keep``, came from.
+
+        Releases are tags, and ``keep`` is for digests that devices still run.
+
+        Raises:
+            StoreBusyError: a run is under way.
+        """
+        with self.layout.unused(), self.layout.locked():
+            roots = {*self.layout.tags().values(), *(d for d in keep if self._has(d))}
+            alive = {a.digest: a for root in sorted(roots) for a in self.lineage(root)}
+            used = {blob for artifact in alive.values() for blob in self._blobs_of(artifact)}
+            dead = [digest for digest in self._index.digests() if digest not in alive]
+            self._index.forget(dead)
+            rest = [digest for digest in self.layout.digests() if digest not in used]
+            freed = sum(self.layout.remove(digest) for digest in rest)
+        return Collected(artifacts=len(dead), blobs=len(rest), bytes=freed)
+
+    def _blobs_of(self, artifact: Artifact) -> list[str]:
+        manifest = json.loads(self.layout.read(artifact.digest))
+        inner = [item["digest"] for item in (manifest["config"], *manifest["layers"])]
+        return [artifact.digest, *inner]
+
+    def _found(self) -> Iterator[Artifact]:
+        for digest in self.layout.digests():
+            if not _may_be_manifest(self.layout.blob(digest)):
+                continue
+            try:
+                yield self.open(digest)
+            except (ArtifactMissingError, DigestError):  # a description, a file, or damaged
+                continue
+
+    def _has(self, digest: str) -> bool:
+        return digest in set(self._index.digests())
+
+    def _whole(self, digest: str) -> str:
+        prefix = digest.removeprefix("sha256:")
+        if len(prefix) == 64:
+            return f"sha256:{prefix}"
+        tagged = self.layout.tags().get(digest)
+        if tagged is not None:
+            return tagged
+        fits = self._index.starting_with(prefix) if prefix else []
+        if len(fits) != 1:
+            raise ArtifactMissingError(
+                f"artifact {digest!r}",
+                "must be a tag, a digest or the beginning of one",
+                got=f"{len(fits)} that fit",
+                todo="See `edgeloop ls`",
+            )
+        return fits[0]
+
+    def _keep_file(self, name: str, path: Path) -> Layer:
+        digest, size = self.layout.put_file(path)
+        return Layer(name=name, digest=digest, size=size, media_type=media_type(name))
+
+    def _keep_bytes(self, name: str, kind: str, data: bytes) -> Layer:
+        digest, size = self.layout.put_bytes(data)
+        return Layer(name=name, digest=digest, size=size, media_type=kind)
+
+    def _modelpack(
+        self, value: Keepable, layers: list[Layer], description: Layer
+    ) -> Layer | None:
+        if value.kind != "bundle":
+            return None
+        config = modelpack_config(value.to_meta()["name"], [*layers, description])
+        return self._keep_bytes("", MODELPACK_CONFIG_TYPE, config)
+
+
+def _may_be_manifest(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return path.stat().st_size <= LARGEST_MANIFEST and stream.read(1) == b"{"
+
+
+def _hash(path: Path) -> str:
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            hasher.update(chunk)
+    return "sha256:" + hasher.hexdigest()

@@ -1,0 +1,101 @@
+"""Sketches merge without loss of meaning, and the index sees a shift."""
+
+import numpy as np
+import pytest
+
+from edgeloop.errors import BundleError, ProtocolError
+from edgeloop.sketches.features import summarise, summary_for
+from edgeloop.sketches.profile import Profile, merged
+from edgeloop.sketches.psi import distance, drift, nearest, psi
+
+
+def profile(values, name="input.x") -> Profile:
+    found = Profile()
+    found.update({name: np.asarray(values, dtype=float)})
+    return found
+
+
+def test_merged_sketches_say_what_one_sketch_of_everything_says():
+    values = np.random.default_rng(1).normal(size=4000)
+    parts = merged(profile(part) for part in np.split(values, 8))
+    for rank in (0.1, 0.5, 0.9):
+        (found,) = parts.quantiles("input.x", [rank])
+        assert abs((values < found).mean() - rank) < 0.04
+    assert parts.rows("input.x") == 4000
+
+
+def test_a_profile_survives_json_unchanged():
+    before = profile(np.arange(500))
+    after = Profile.from_json(before.to_json())
+    assert after.to_json() == before.to_json()
+
+
+@pytest.mark.parametrize("text", ["", "AAAA", "not base64!", "A" * 400])
+def test_a_broken_sketch_is_refused_by_name(text):
+    with pytest.raises(ProtocolError) as raised:
+        Profile.from_json({"input.x": text})
+    assert str(raised.value).startswith(
+        "[E606] sketch of feature 'input.x' must be a KLL sketch in base64, got "
+    )
+
+
+def test_the_index_is_calm_on_the_same_population_and_high_on_a_moved_one():
+    source = np.random.default_rng(2)
+    reference = profile(source.normal(size=2000))
+    assert psi(reference, profile(source.normal(size=600)), "input.x") < 0.1
+    assert psi(reference, profile(source.normal(1.5, size=600)), "input.x") > 0.5
+
+
+def test_few_rows_are_not_judged():
+    assert psi(profile(np.arange(1000)), profile(np.arange(49)), "input.x") is None
+    assert drift(profile(np.arange(1000)), profile(np.arange(49))) == {}
+
+
+def test_a_constant_feature_gives_a_finite_index():
+    assert psi(profile(np.zeros(500)), profile(np.zeros(500)), "input.x") == pytest.approx(0, abs=0.01)
+    assert np.isfinite(psi(profile(np.zeros(500)), profile(np.ones(500)), "input.x"))
+
+
+def test_the_nearest_profile_is_the_one_that_the_inputs_come_from():
+    source = np.random.default_rng(3)
+    known = {"a": profile(source.normal(0, 1, 1000)), "b": profile(source.normal(3, 1, 1000))}
+    found = nearest(known, profile(source.normal(2.8, 1, 300)))
+    assert found is not None
+    assert found[0] == "b"
+    assert distance(known["a"], profile([])) is None
+
+
+def test_values_that_are_not_finite_are_left_out():
+    assert profile([1.0, np.nan, np.inf]).rows("input.x") == 1
+
+
+def test_an_image_gives_eight_finite_summaries_even_when_it_is_black():
+    black = np.zeros((3, 28, 28), dtype=np.uint8)
+    found = summarise({"image": black}, {"image": "image"})
+    assert len(found) == 8
+    assert all(np.isfinite(values).all() for values in found.values())
+
+
+def test_a_turned_image_has_another_slant():
+    bar = np.zeros((1, 28, 28), dtype=np.uint8)
+    bar[0, 4:24, 13:15] = 255
+    slanted = np.zeros_like(bar)
+    for row in range(4, 24):
+        slanted[0, row, 24 - row] = 255
+    slant = "input.image.slant"
+    upright = summarise({"image": bar}, {"image": "image"})[slant][0]
+    turned = summarise({"image": slanted}, {"image": "image"})[slant][0]
+    assert abs(abs(upright) - np.pi / 2) < 0.01
+    assert abs(turned) < np.pi / 3
+
+
+def test_an_unknown_summary_is_refused():
+    with pytest.raises(BundleError) as raised:
+        summarise({"x": np.zeros((1, 1))}, {"x": "spectrum"})
+    assert str(raised.value) == "[E404] signals.x must be one of image, value, got 'spectrum'"
+
+
+def test_a_summary_is_found_by_the_shape_of_an_input():
+    assert [summary_for(shape) for shape in ((28, 28), (), (1,), (3, 4, 5))] == [
+        "image", "value", "value", None,
+    ]
