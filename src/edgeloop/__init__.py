@@ -4,7 +4,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-EXPORTS = {  # public name -> the module that has it; loaded when first used, so importing costs little
+EXPORTS = {  # public name -> its module, loaded when first used, so that importing costs little
     "Artifact": "edgeloop.types",
     "Context": "edgeloop.plugins",
     "EdgeloopError": "edgeloop.errors",

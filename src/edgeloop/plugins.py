@@ -119,7 +119,7 @@ class Runtime(Protocol):
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Register a class as ``kind`` under ``name`` (``"quantize.v1"``; ``.v1`` may be left out in use).
+    """Register a class as ``kind`` under ``name``, ``"quantize.v1"``; people may leave out ``.v1``.
 
     A class may state ``libraries`` (distributions whose versions its result depends on), ``needs``
     (names of :class:`Context` fields that it uses; they become parents of its step) and
@@ -127,7 +127,7 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     """
 
     def keep(plugin: T) -> T:
-        plugin.plugin_name = name
+        plugin.plugin_name = name  # type: ignore[attr-defined]  # what keys and findings read
         _plugins[kind, name] = plugin
         return plugin
 

@@ -1,4 +1,4 @@
-"""Frozen values that every room shares: artifacts, models, snapshots, findings. No I/O, no numpy."""
+"""Frozen values that every room shares: artifacts, models, snapshots, findings."""
 
 from __future__ import annotations
 
@@ -167,7 +167,8 @@ class Snapshot:
             values = np.concatenate([np.load(self.files[n], allow_pickle=False) for n in names])
         if part is None:
             return values
-        return values[self.column("split") == PARTS.index(part)]
+        chosen: Array = values[self.column("split") == PARTS.index(part)]
+        return chosen
 
     def feed(self, part: str | None = None) -> dict[str, Array]:
         """The model's inputs by name."""

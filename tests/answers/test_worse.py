@@ -19,9 +19,7 @@ def watch(disagreement, confidence, errors=0.0, declared=CLEAN, seed=1, most=100
         seen[0].append(float(source.random() < disagreement))
         seen[1].append(min(1.0, max(0.0, source.gauss(confidence, 0.1))))
         seen[2].append(float(source.random() < errors))
-        found = judge(
-            declared, LIMITS, disagreements=seen[0], confidences=seen[1], errors=seen[2]
-        )
+        found = judge(declared, LIMITS, disagreements=seen[0], confidences=seen[1], errors=seen[2])
         if found.standing is not Standing.WATCHING:
             return found, count
     raise AssertionError("no verdict")

@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from edgeloop.errors import KeyFileError, NotListedError, SignatureError, StaleMetadataError, UnreachableError
+from edgeloop.errors import (
+    KeyFileError,
+    NotListedError,
+    SignatureError,
+    StaleMetadataError,
+    UnreachableError,
+)
 from edgeloop.protocol.messages import RolloutPlan
 from edgeloop.release.client import Channel
 from edgeloop.release.repository import Repository, read_list
@@ -56,7 +62,10 @@ def test_publishing_twice_is_one_release_and_versions_are_never_used_again(repos
     assert publish(repository, b"two") == 2
     repository.delist("sorter", "stable", 2)
     assert publish(repository, b"three") == 3
-    assert [line.version for line in read_list(repository.folder, "sorter", "stable").releases] == [1, 3]
+    assert [line.version for line in read_list(repository.folder, "sorter", "stable").releases] == [
+        1,
+        3,
+    ]
 
 
 def test_creating_again_changes_nothing(repository):
@@ -85,7 +94,9 @@ def test_a_changed_byte_of_a_manifest_is_refused(repository, tmp_path):
     manifest.write_bytes(b"onE")
     channel = device(repository, tmp_path / "device")
     (line,) = channel.refresh().releases
-    with pytest.raises(SignatureError, match=r"^\[E401\] signed metadata of channel 'stable' must be whole"):
+    with pytest.raises(
+        SignatureError, match=r"^\[E401\] signed metadata of channel 'stable' must be whole"
+    ):
         channel.manifest(line)
 
 
@@ -107,7 +118,10 @@ def test_older_metadata_than_was_seen_is_refused(repository, tmp_path):
 def test_expired_metadata_is_refused(tmp_path):
     repository = Repository(tmp_path / "repository", tmp_path / "keys", FakeClock(1_000_000_000))
     repository.create(("stable",))
-    with pytest.raises(StaleMetadataError, match=r"^\[E402\] signed metadata of channel 'stable' must not be expired"):
+    with pytest.raises(
+        StaleMetadataError,
+        match=r"^\[E402\] signed metadata of channel 'stable' must not be expired",
+    ):
         device(repository, tmp_path / "device").refresh()
 
 

@@ -52,7 +52,9 @@ def test_few_rows_are_not_judged():
 
 
 def test_a_constant_feature_gives_a_finite_index():
-    assert psi(profile(np.zeros(500)), profile(np.zeros(500)), "input.x") == pytest.approx(0, abs=0.01)
+    assert psi(profile(np.zeros(500)), profile(np.zeros(500)), "input.x") == pytest.approx(
+        0, abs=0.01
+    )
     assert np.isfinite(psi(profile(np.zeros(500)), profile(np.ones(500)), "input.x"))
 
 
@@ -97,5 +99,8 @@ def test_an_unknown_summary_is_refused():
 
 def test_a_summary_is_found_by_the_shape_of_an_input():
     assert [summary_for(shape) for shape in ((28, 28), (), (1,), (3, 4, 5))] == [
-        "image", "value", "value", None,
+        "image",
+        "value",
+        "value",
+        None,
     ]

@@ -82,7 +82,7 @@ def test_garbage_collection_keeps_what_a_tag_or_a_device_came_from_and_removes_t
     store.layout.tag("release", released.digest)
     done = store.collect(keep=[on_device.digest])
     assert (done.artifacts, done.bytes > 0) == (1, True)
-    assert {a.digest for a in store.list()} == {data.digest, released.digest, on_device.digest}
+    assert {a.digest for a in store.artifacts()} == {data.digest, released.digest, on_device.digest}
     assert store.verify() == []
     with pytest.raises(ArtifactMissingError):
         store.open(dead.digest)
@@ -118,13 +118,15 @@ def test_a_full_disk_is_named_and_nothing_half_done_stays(store, tmp_path, monke
     monkeypatch.setattr(layout_module.os, "fsync", full)
     with pytest.raises(DiskFullError) as raised:
         store.keep(model(tmp_path), made("k"))
-    assert str(raised.value).startswith(f"[E203] store {store.folder} must have room for model.onnx, got ")
+    assert str(raised.value).startswith(
+        f"[E203] store {store.folder} must have room for model.onnx, got "
+    )
     assert str(raised.value).endswith(
         "bytes free. Free space or run `edgeloop gc`; nothing was changed"
     )
     assert list(store.layout.digests()) == []
     assert list((store.folder / ".tmp").iterdir()) == []
-    assert store.list() == []
+    assert store.artifacts() == []
 
 
 def test_index_json_names_roots_only(store, tmp_path):

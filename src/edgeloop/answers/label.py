@@ -27,11 +27,13 @@ class Label:
         import numpy as np
 
         gap: Array = np.abs(got["probabilities"] - want["probabilities"]).max(axis=1)
-        return gap <= tolerance
+        within: Array = gap <= tolerance
+        return within
 
     def disagreement(self, one: Arrays, other: Arrays) -> Array:
         """float64[n]: 1 where the two labels differ, else 0."""
-        return (one["label"] != other["label"]).astype("float64")
+        differing: Array = one["label"] != other["label"]
+        return differing.astype("float64")
 
     def confidence(self, answers: Arrays) -> Array:
         """float64[n] in 0..1: the probability of the label that was chosen."""
@@ -40,11 +42,20 @@ class Label:
 
     def quality(self, answers: Arrays, truth: Array) -> Array:
         """float64[n] in 0..1: 1 where the label is the true one."""
-        return (answers["label"] == truth).astype("float64")
+        right: Array = answers["label"] == truth
+        return right.astype("float64")
 
     def strata(self, truth: Array) -> dict[str, Array]:
         """bool[n] per true class: the parts of which none may be left behind."""
         return {name: truth == index for index, name in enumerate(self.classes)}
+
+    def evidence(self, answers: Arrays, truth: Array) -> Json:
+        """``confusion``: rows per true class (outer) and answered class (inner)."""
+        import numpy as np
+
+        size = len(self.classes)
+        cells = np.bincount(truth * size + answers["label"], minlength=size * size)
+        return {"confusion": cells.reshape(size, size).tolist(), "classes": list(self.classes)}
 
     def features(self, answers: Arrays) -> dict[str, Array]:
         """float64[n] per named feature of an answer; what the device's sketches watch."""

@@ -82,7 +82,7 @@ def upper_bound(share: float, rows: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """ "The mean of ``values`` is ``limit`` at the most"; mirrored when the limit is a floor."""
+    """A claim: the mean of ``values`` is at most ``limit``; mirrored when the limit is a floor."""
 
     name: str
     values: Sequence[float]

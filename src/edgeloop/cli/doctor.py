@@ -31,8 +31,12 @@ def doctor(
     asked = {f"extra {name}" for name in need or []}
     found = examine(Path())
     rows = [
-        {"what": n.name, "good": "yes" if n.good else "no", "found": n.found,
-         "todo": "" if n.good else n.todo}
+        {
+            "what": n.name,
+            "good": "yes" if n.good else "no",
+            "found": n.found,
+            "todo": "" if n.good else n.todo,
+        }
         for n in found
     ]
     table(rows, ("what", "good", "found", "todo"), form)

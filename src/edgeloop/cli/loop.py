@@ -1,10 +1,10 @@
-"""``init``, ``validate``, ``schema`` and ``run``: the loop file and the offline half of the loop."""
+"""``init``, ``validate``, ``schema`` and ``run``: a loop file, and the offline half of the loop."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
@@ -78,12 +78,13 @@ def run(
     store = Store(checked.path(checked.settings.store))
     with _Steps() as steps:
         result = run_loop(
-            checked, store, tracker=_tracker(checked), progress=steps.progress, on_step=steps.step
+            checked, store, tracker=tracker_of(checked), progress=steps.progress, on_step=steps.step
         )
     show(_told(result), form, _summary(result))
 
 
-def _tracker(loop: LoopFile) -> Tracker:
+def tracker_of(loop: LoopFile) -> Tracker:
+    """The loop file's experiment tracker; a SQLite file in the store when it names none."""
     from edgeloop.recipes.tracking import MlflowTracker
 
     database = loop.path(loop.settings.store) / "mlflow.sqlite"
@@ -130,7 +131,7 @@ def _value(value: float | None) -> str:
 class _Steps:
     """Steps and progress on stderr: a bar on a terminal, a line per step elsewhere."""
 
-    def __enter__(self) -> _Steps:
+    def __enter__(self) -> Self:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

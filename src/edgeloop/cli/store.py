@@ -1,4 +1,4 @@
-"""``ls``, ``show``, ``lineage``, ``gc`` and ``verify``: what the store has, and where it came from."""
+"""``ls``, ``show``, ``lineage``, ``gc``, ``verify``: what the store has and where it came from."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def list_artifacts(
             "bytes": sum(layer.size for layer in a.layers),
             "tags": " ".join(tags.get(a.digest, [])),
         }
-        for a in opened.list(kind)
+        for a in opened.artifacts(kind)
     ]
     table(rows, ("short", "kind", "made_by", "bytes", "tags"), form, "no artifacts")
 

@@ -1,0 +1,1 @@
+"""The loop file, its steps and keys, the runner, lineage and report."""

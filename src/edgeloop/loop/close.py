@@ -12,8 +12,8 @@ import io
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,20 +25,12 @@ from edgeloop.clock import Clock
 from edgeloop.data.snapshot import write
 from edgeloop.errors import DataError, GateError, InputError, SamplesError
 from edgeloop.fleet.client import FleetClient
-from edgeloop.fleet.views import (
-    AuditLine,
-    DeviceView,
-    Note,
-    RolloutOrder,
-    SampleOrder,
-    SampleRequestView,
-    SampleView,
-)
+from edgeloop.fleet.views import AuditLine, DeviceView, SampleRequestView, SampleView
 from edgeloop.loop.file import LoopFile, OnDrift
 from edgeloop.loop.keys import made_by
-from edgeloop.loop.runner import RunResult, StepResult, Turn, open_snapshot, run_loop
+from edgeloop.loop.runner import OnStep, RunResult, Turn, nobody, open_snapshot, run_loop
 from edgeloop.plugins import Tracker
-from edgeloop.protocol.messages import RolloutState
+from edgeloop.protocol.messages import RolloutState, Window
 from edgeloop.release.bundle import open_bundle
 from edgeloop.store.artifacts import Store
 from edgeloop.store.manifest import digest_of
@@ -54,6 +46,7 @@ logger = logging.getLogger(__name__)
 ALARM, WAITING, FIRED = "trigger.alarm", "trigger.waiting", "trigger.fired"
 ASKED, LEARNED, STARTED = "trigger.samples_requested", "trigger.learned", "trigger.rollout"
 GAVE_UP = "trigger.gave_up"
+NEWEST = 500  # windows of a group that are held in memory
 LEAST_SAMPLES = 30  # fewer than three per class of ten cannot be split into parts
 ACTIVE = (RolloutState.RUNNING, RolloutState.PAUSED)
 
@@ -80,7 +73,8 @@ class Watcher:
     clock: Clock
     tracker: Tracker | None = None
     progress: Progress = silent
-    on_step: Callable[[StepResult], None] = lambda step: None
+    on_step: OnStep = nobody
+    _seen: dict[tuple[str, str], tuple[list[Window], int]] = field(default_factory=dict)
 
     def step(self) -> Decision:
         """Look at every group once; finish a turn that was fired, or fire one.
@@ -93,7 +87,9 @@ class Watcher:
         unfinished = self._unfinished()
         if unfinished is not None:
             self._turn(unfinished)
-            return Decision(move=Move.FIRE, group=unfinished.subject, reason="carried on")
+            return Decision(
+                move=Move.FIRE, group=unfinished.subject, reason="carried on", fired=True
+            )
         drifts = self.assess()
         decision = decide(drifts, rollout_running=self._rollout_running())
         worst = next((one for one in drifts if one.group == decision.group), None)
@@ -102,24 +98,36 @@ class Watcher:
         self._note_once(ALARM, worst, decision.reason)
         if decision.move is Move.WAIT:
             self._note_once(WAITING, worst, "a rollout is running")
-        elif self.loop.settings.watch.on_drift and not self._noted(FIRED, worst.group, worst.bundle):
+        elif self.loop.settings.watch.on_drift and not self._noted(
+            FIRED, worst.group, worst.bundle
+        ):
             self._turn(self._note(FIRED, worst, decision.reason))
+            return replace(decision, fired=True)
         return decision
 
     def assess(self) -> list[GroupDrift]:
         """The drift of every group whose devices report a bundle that the store knows."""
         watch = self.loop.settings.watch
         limits = DriftLimits(
-            psi=watch.drift.psi, features=watch.drift.features, answers=watch.drift.answers
+            psi=watch.drift.psi, features=watch.drift.features, answers=watch.window
         )
         found = []
         for group, bundle in _running(self.fleet.devices(), watch.label).items():
             artifact = self.store.open(bundle)
             files = {**artifact.files, "description.json": self._description(bundle)}
             references = open_bundle(bundle, files).references()
-            windows = self.fleet.windows(select=f"{watch.label}={group}", bundle=bundle)
-            found.append(assess(group, bundle, [w.window for w in windows], references, limits))
+            windows = self._windows(f"{watch.label}={group}", bundle)
+            found.append(assess(group, bundle, windows, references, limits))
         return found
+
+    def _windows(self, select: str, bundle: str) -> list[Window]:
+        """The newest windows of a group; what was seen before is not asked for again."""
+        kept, since = self._seen.get((select, bundle), ([], 0))
+        while page := self.fleet.windows(select=select, bundle=bundle, since=since):
+            since = page[-1].seq
+            kept = [*kept, *(view.window for view in page)][-NEWEST:]
+        self._seen[select, bundle] = (kept, since)
+        return kept
 
     def _description(self, bundle: str) -> Path:
         from edgeloop.store.manifest import layers_of
@@ -138,7 +146,7 @@ class Watcher:
             self._learn(group, bundle)
         except (GateError, InputError, SamplesError) as fault:
             detail = {"bundle": bundle, "reason": str(fault)}
-            self.fleet.note(Note(action=GAVE_UP, subject=group, detail=detail))
+            self.fleet.note(GAVE_UP, group, detail)
             raise
 
     def _learn(self, group: str, bundle: str) -> None:
@@ -149,6 +157,7 @@ class Watcher:
         turn = Turn(
             samples=rows.digest,
             start=built_model(self.store, bundle).digest,
+            current=bundle,
             profile=f"field:{group}",
         )
         result = run_loop(
@@ -168,14 +177,10 @@ class Watcher:
         label = self.loop.settings.watch.label
         members = [d for d in self.fleet.devices() if d.labels.get(label) == group]
         count = self._on_drift().samples
-        order = SampleOrder(
-            select=f"{label}={group}",
-            count=count,
-            per_device=math.ceil(count / max(1, len(members))),
-        )
-        request = self.fleet.request_samples(order)
+        each = math.ceil(count / max(1, len(members)))
+        request = self.fleet.request_samples(f"{label}={group}", count, each)
         detail = {"bundle": bundle, "request": request.id, "count": count}
-        self.fleet.note(Note(action=ASKED, subject=group, detail=detail))
+        self.fleet.note(ASKED, group, detail)
         return request
 
     def _wait(self, request: SampleRequestView) -> Sequence[SampleView]:
@@ -187,7 +192,7 @@ class Watcher:
             if now.closed is not None or now.received >= now.count:
                 break
             self.clock.sleep(0.5)
-        samples = self.fleet.samples(request.id)
+        samples = list(self.fleet.samples(request.id))
         if len(samples) < LEAST_SAMPLES:
             raise SamplesError(
                 f"sample request {request.id} to {request.select}",
@@ -220,13 +225,14 @@ class Watcher:
     def _roll_out(self, group: str, bundle: str, result: RunResult) -> None:
         release = result.release
         detail = {"bundle": bundle, "version": release.version, "digest": release.digest}
-        self.fleet.note(Note(action=LEARNED, subject=group, detail=detail))
+        self.fleet.note(LEARNED, group, detail)
         known = [r for r in self.fleet.rollouts() if r.digest == release.digest]
-        rollout = known[-1] if known else self.fleet.create_rollout(
-            RolloutOrder(name=release.name, channel=release.channel, version=release.version)
+        rollout = (
+            known[-1]
+            if known
+            else self.fleet.create_rollout(release.name, release.channel, release.version)
         )
-        note = Note(action=STARTED, subject=group, detail={**detail, "rollout": rollout.id})
-        self.fleet.note(note)
+        self.fleet.note(STARTED, group, {**detail, "rollout": rollout.id})
         logger.info("turn.done group=%s version=%d rollout=%d", group, release.version, rollout.id)
 
     def _on_drift(self) -> OnDrift:
@@ -260,7 +266,7 @@ class Watcher:
             "profile": drift.profile,
             "answers": drift.answers,
         }
-        return self.fleet.note(Note(action=action, subject=drift.group, detail=detail))
+        return self.fleet.note(action, drift.group, detail)
 
     def _unfinished(self) -> AuditLine | None:
         """A trigger that fired, and neither started a rollout nor gave up."""

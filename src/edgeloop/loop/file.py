@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,7 +68,6 @@ class Drift(_Section):
 
     psi: Annotated[float, Field(gt=0)] = 0.25
     features: Annotated[int, Field(ge=1)] = 2  # so many features must be beyond it
-    answers: Annotated[int, Field(ge=50)] = 300  # of the newest windows, per group
 
 
 class OnDrift(_Section):
@@ -83,7 +82,7 @@ class OnDrift(_Section):
 class Watch(_Section):
     """What brings the loop round again."""
 
-    window: Annotated[int, Field(ge=10)] = 100  # answers in a window of signals
+    window: Annotated[int, Field(ge=50)] = 300  # newest answers of a group that are judged
     label: str = "site"  # groups of devices are compared by this label
     drift: Drift = Drift()
     on_drift: OnDrift | None = None
@@ -98,7 +97,7 @@ class Structure(_Section):
     track: str = ""  # an MLflow tracking URI; "" is a SQLite file beside the store
     data: Data
     recipe: Params
-    passes: tuple[Params, ...] = ()
+    passes: tuple[str | Params, ...] = ()
     targets: tuple[Name, ...] = ()
     checks: dict[str, Params | None] = {}
     release: Release = Release()
@@ -161,7 +160,10 @@ def load_loop(path: Path, overrides: Sequence[str] = ()) -> LoopFile:
         content = yaml.safe_load(text)
     except OSError as fault:
         raise LoopFileError(
-            str(path), "must be a file that can be read", got=fault.strerror, todo="See `edgeloop init`"
+            str(path),
+            "must be a file that can be read",
+            got=fault.strerror,
+            todo="See `edgeloop init`",
         ) from fault
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
         raise LoopFileError(str(path), "must be YAML", got=" ".join(str(fault).split())) from fault
@@ -188,10 +190,12 @@ def parse(content: Mapping[str, Any], folder: Path) -> tuple[LoopFile | None, li
     recipe = _plugin("recipe", *_used(content.get("recipe"), ("recipe",)), faults)
     made = {
         "source": _plugin("source", *_source(content), faults),
-        "split": _plugin("split", "stratified", _get(content, "data", "split"), ("data", "split"), faults),
+        "split": _plugin(
+            "split", "stratified", _get(content, "data", "split"), ("data", "split"), faults
+        ),
         "recipe": recipe,
         "fine_tune": _plugin("recipe", *_fine_tune(content), faults if recipe else []),
-        "passes": tuple(_plugin("pass", *use, faults) for use in _passes(content)),
+        "passes": tuple(_plugin("pass", *use, faults) for use in _passes(content, faults)),
         "checks": tuple(_plugin("check", *use, faults) for use in _checks(content)),
     }
     if settings is None or faults:
@@ -225,7 +229,7 @@ def _fine_tune(content: Mapping[str, Any]) -> Use:
     return name, {**params, **changed}, ("watch", "on_drift", "recipe")
 
 
-def _passes(content: Mapping[str, Any]) -> list[Use]:
+def _passes(content: Mapping[str, Any], faults: list[Fault]) -> list[Use]:
     found: list[Use] = []
     for number, entry in enumerate(content.get("passes") or ()):
         if isinstance(entry, str):
@@ -233,6 +237,9 @@ def _passes(content: Mapping[str, Any]) -> list[Use]:
         elif isinstance(entry, dict) and len(entry) == 1:
             ((name, params),) = entry.items()
             found.append((str(name), params, ("passes", number, str(name))))
+        else:
+            rule = "must be the name of a pass, or one name with its parameters"
+            faults.append(Fault(where=("passes", number), rule=rule, got=entry))
     return found
 
 
@@ -248,13 +255,25 @@ def _plugin(
 ) -> Any:
     """The plugin, or None with its faults added."""
     try:
-        return TypeAdapter(plugins.get(kind, name)).validate_python(params or {})
-    except UnknownPluginError as error:
+        cls = plugins.get(kind, name)
+        return TypeAdapter(cls).validate_python(_known(cls, params or {}, where, faults))
+    except UnknownPluginError:
         known = ", ".join(plugins.names(kind))
-        faults.append(Fault(where=where, rule=f"must name a {kind}: one of {known}", got=error.thing))
+        faults.append(Fault(where=where, rule=f"must name a {kind}: one of {known}", got=name))
     except ValidationError as error:
         faults += _faults(where, error)
     return None
+
+
+def _known(cls: type[Any], params: Any, where: tuple[str | int, ...], faults: list[Fault]) -> Any:
+    """The parameters that ``cls`` has; each other one is a fault, also where ``cls`` allows it."""
+    if not isinstance(params, dict):
+        return params
+    names = {field.name for field in fields(cls)}
+    unknown = {key: value for key, value in params.items() if key not in names}
+    rule = f"must be a known field: one of {', '.join(sorted(names)) or 'none'}"
+    faults += [Fault(where=(*where, key), rule=rule, got=got) for key, got in unknown.items()]
+    return {key: value for key, value in params.items() if key in names}
 
 
 def _faults(where: tuple[str | int, ...], error: ValidationError) -> list[Fault]:
@@ -328,7 +347,9 @@ def _line(node: yaml.Node | None, where: Sequence[str | int]) -> int | None:
                 break
             key, node = found[0]
             line = key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        elif (
+            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
+        ):
             node = node.value[part]
             line = node.start_mark.line + 1
         else:

@@ -35,7 +35,9 @@ def examine(folder: Path) -> list[Need]:
 
 def _python() -> Need:
     found = ".".join(str(part) for part in sys.version_info[:3])
-    return Need(name="python", good=sys.version_info >= (3, 11), found=found, todo="Use 3.11 or newer")
+    return Need(
+        name="python", good=sys.version_info >= (3, 11), found=found, todo="Use 3.11 or newer"
+    )
 
 
 def _space(folder: Path) -> Need:

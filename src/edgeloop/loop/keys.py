@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -39,7 +40,7 @@ def made_by(
     """
     cls = type(plugin)
     name = f"{kind}/{cls.plugin_name}"  # type: ignore[attr-defined]
-    covered = {
+    covered: dict[str, Any] = {
         "plugin": name,
         "source": _combined(sorted({source_digest(c.__module__) for c in (cls, *also)})),
         "params": {**parameters(plugin), **_inputs(plugin, folder)},
@@ -91,25 +92,28 @@ def source_digest(module: str) -> str:
             continue
         text = path.read_bytes()
         seen[name] = hashlib.sha256(text).hexdigest()
-        waiting.extend(_imports(name, text, path.name == "__init__.py", packages))
+        waiting.extend(_imports(name, text, packages, is_package=path.name == "__init__.py"))
     return _combined([f"{name} {digest}" for name, digest in sorted(seen.items())])
 
 
-def _imports(name: str, text: bytes, is_package: bool, packages: set[str]) -> list[str]:
+def _imports(name: str, text: bytes, packages: set[str], *, is_package: bool) -> list[str]:
     found: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = _absolute(name, node, is_package)
+            base = _absolute(name, node, is_package=is_package)
             if base == "edgeloop":  # the public names: only the modules behind them
-                found += [edgeloop.EXPORTS.get(alias.name, f"edgeloop.{alias.name}") for alias in node.names]
+                found += [
+                    edgeloop.EXPORTS.get(alias.name, f"edgeloop.{alias.name}")
+                    for alias in node.names
+                ]
             else:
                 found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return [module for module in found if module.partition(".")[0] in packages]
 
 
-def _absolute(name: str, node: ast.ImportFrom, is_package: bool) -> str:
+def _absolute(name: str, node: ast.ImportFrom, *, is_package: bool) -> str:
     if node.level == 0:
         return node.module or ""
     parts = name.split(".")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgeloop.agent.journal import Journal
 from edgeloop.errors import ArtifactMissingError
 from edgeloop.store.artifacts import Store
 from edgeloop.types import Artifact, Json
@@ -37,25 +38,24 @@ def trace(
     return told
 
 
-def find_answer(device: Path, answer: str) -> dict[str, Any]:
+def find_answer(device: Path, answer: str) -> Json:
     """One line of a device's log.
 
     Raises:
         ArtifactMissingError: the folder has no log, or the log no such answer.
     """
-    journal = device / JOURNAL
-    thing = f"answer {answer!r}"
-    if not journal.is_file():
-        raise ArtifactMissingError(thing, f"must be looked up in a device's folder with {JOURNAL}", got=device)
-    database = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
-    database.row_factory = sqlite3.Row
+    path = device / JOURNAL
+    if not path.is_file():
+        rule = f"must be looked up in a device's folder, which has {JOURNAL}"
+        raise ArtifactMissingError(f"answer {answer!r}", rule, got=device)
+    journal = Journal(path)
     try:
-        row = database.execute("select * from answers where id = ?", (answer,)).fetchone()
+        entry = journal.find(answer)
     finally:
-        database.close()
-    if row is None:
-        raise ArtifactMissingError(thing, "must be in the device's log", got=device)
-    return dict(row)
+        journal.close()
+    if entry is None:
+        raise ArtifactMissingError(f"answer {answer!r}", "must be in the device's log", got=device)
+    return asdict(entry)
 
 
 def signers(repository: Path, digest: str) -> list[Json]:
@@ -80,7 +80,9 @@ def as_text(told: Json) -> str:
     lines += [f"signed    {s['target']} by {', '.join(s['keys'])}" for s in told.get("signers", ())]
     lines += [f"check     {c['check']}: {c['verdict']} {c['value']}" for c in told["checks"]]
     lines += [f"step      {s['plugin']} -> {s['digest']}" for s in reversed(told["steps"])]
-    lines += [f"data      {d['name']}: {d['rows']} rows, {d['provenance']}" for d in told["data"][:1]]
+    lines += [
+        f"data      {d['name']}: {d['rows']} rows, {d['provenance']}" for d in told["data"][:1]
+    ]
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgeloop import plugins
 from edgeloop.errors import GateError
@@ -36,15 +36,24 @@ class StepResult:
     seconds: float  # inside the step's own work; 0 when it did not run
 
 
+OnStep: TypeAlias = Callable[[StepResult], None]
+
+
+def nobody(step: StepResult) -> None:
+    """An ``on_step`` that tells nobody."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """What a trigger brings: rows from the field, and the model to fine-tune.
 
-    ``samples`` is an unsplit snapshot artifact, ``start`` the model artifact that a recipe built.
+    ``samples`` is an unsplit snapshot artifact, ``start`` the model artifact that a recipe built,
+    ``current`` the bundle that the group runs, which the new release is compared with.
     """
 
     samples: str
     start: str
+    current: str
     profile: str  # "field:south"
 
 
@@ -70,7 +79,7 @@ def run_loop(
     turn: Turn | None = None,
     tracker: Tracker | None = None,
     progress: Progress = silent,
-    on_step: Callable[[StepResult], None] = lambda step: None,
+    on_step: OnStep = nobody,
 ) -> RunResult:
     """Data, recipe, passes, checks, bundle, release: in this order and no other.
 
@@ -85,7 +94,7 @@ def run_loop(
         rows = run.rows(turn)
         built = run.build(rows, turn)
         model = run.passed(built, rows)
-        current = current_release(loop, store, model)
+        current = store.open(turn.current) if turn else current_release(loop, store, model)
         given = _Given(snapshot=rows, reference=built, current=current)
         findings = run.checked(model, given)
         run.record()
@@ -111,7 +120,9 @@ def stop_unless_all_pass(findings: Sequence[Finding]) -> None:
 
 
 def _line(finding: Finding) -> str:
-    value = "" if finding.value is None else f" {finding.value:.6g}{finding.unit and ' '}{finding.unit}"
+    value = (
+        "" if finding.value is None else f" {finding.value:.6g}{finding.unit and ' '}{finding.unit}"
+    )
     limit = f", limit {finding.limit}" if finding.limit else ""
     reason = f" ({finding.reason})" if finding.reason else ""
     return f"{finding.check}: {finding.verdict}{value}{limit}{reason}"
@@ -190,41 +201,39 @@ class _Run:
     store: Store
     tracker: Tracker | None
     progress: Progress
-    on_step: Callable[[StepResult], None]
+    on_step: OnStep
     steps: list[StepResult] = field(default_factory=list)
 
     def rows(self, turn: Turn | None) -> Artifact:
         """The split snapshot; with a turn, the rows from the field as well."""
         source, split = self.loop.source, self.loop.split
         data = self._step("data", "source", source, source.load, ())
-        given = _Given(snapshot=data)
-        rows = self._step(
-            "split", "split", split, lambda c: split.run(c.data(), c), (data,), given=given
-        )
+        whole = open_snapshot(data)
+        rows = self._step("split", "split", split, lambda c: split.run(whole, c), (data,))
         if turn is None:
             return rows
         samples = self.store.open(turn.samples)
         merge = MergeField(profile=turn.profile)
-        fresh = open_snapshot(samples)
+        old, fresh = open_snapshot(rows), open_snapshot(samples)
         return self._step(
             "merge",
             "data",
             merge,
-            lambda c: merge.run(c.data(), fresh, c),
+            lambda c: merge.run(old, fresh, c),
             (rows, samples),
-            given=_Given(snapshot=rows),
         )
 
     def build(self, rows: Artifact, turn: Turn | None) -> Artifact:
         """The recipe's model."""
         recipe = self.loop.fine_tune if turn else self.loop.recipe
+        snapshot = open_snapshot(rows)
         start = self.store.open(turn.start) if turn else None
         parents = (rows,) if start is None else (rows, start)
         return self._step(
             "recipe",
             "recipe",
             recipe,
-            lambda c: recipe.build(c.data(), c),
+            lambda c: recipe.build(snapshot, c),
             parents,
             given=_Given(snapshot=rows, start=start),
         )
@@ -327,9 +336,7 @@ class _Run:
                 kept = self.store.keep(value, how, digests)
         else:
             kept = found
-        result = StepResult(
-            name=name, artifact=kept, executed=found is None, seconds=seconds
-        )
+        result = StepResult(name=name, artifact=kept, executed=found is None, seconds=seconds)
         fields = (name, how.plugin, kept.digest[7:19], result.executed, seconds)
         logger.info("step.done name=%s plugin=%s artifact=%s executed=%s seconds=%.2f", *fields)
         self.steps.append(result)

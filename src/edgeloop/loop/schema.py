@@ -18,8 +18,13 @@ def loop_schema() -> dict[str, Any]:
     recipes = [_with_use(name, _plugin(definitions, "recipe", name)) for name in _short("recipe")]
     schema["properties"]["recipe"] = {"anyOf": recipes}
     passes = [
-        {"type": "object", "properties": {name: _plugin(definitions, "pass", name)}, "minProperties": 1,
-         "maxProperties": 1, "additionalProperties": False}
+        {
+            "type": "object",
+            "properties": {name: _plugin(definitions, "pass", name)},
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+        }
         for name in _short("pass")
     ]
     schema["properties"]["passes"] = {

@@ -21,7 +21,6 @@ class MergeField:
 
     plugin_name: ClassVar[str] = "merge.v1"
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
-    needs: ClassVar[tuple[str, ...]] = ("snapshot",)
 
     def run(self, old: Snapshot, fresh: Snapshot, context: Context) -> Snapshot:
         """``old`` (split) with the rows of ``fresh`` (unsplit) behind it."""

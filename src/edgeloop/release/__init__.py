@@ -1,0 +1,1 @@
+"""Bundles, signing, the signed list of a channel."""

@@ -1,4 +1,4 @@
-"""Make a bundle of a checked model: golden samples, and what is declared of each profile of inputs."""
+"""Make a bundle of a checked model: golden samples, and what is declared of each profile."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BuildBundle:
     needs: ClassVar[tuple[str, ...]] = ("snapshot", "current")
 
     def run(self, model: Model, context: Context) -> BundleDraft:
-        """The bundle of ``model``: measured on held-out rows only, with the current release beside."""
+        """The bundle of ``model``, measured on held-out rows, with the current release beside."""
         snapshot = context.data()
         session = context.session(model)
         current = context.session(context.current) if context.current else None

@@ -100,7 +100,9 @@ class Bundle:
     def references(self) -> dict[str, Profile]:
         """Profile name -> the sketches of its inputs and of this bundle's answers to them."""
         return {
-            declared.profile: Profile.from_json(json.loads(self.files[f"profile-{n}.json"].read_bytes()))
+            declared.profile: Profile.from_json(
+                json.loads(self.files[f"profile-{n}.json"].read_bytes())
+            )
             for n, declared in enumerate(self.info.declared)
         }
 
@@ -148,7 +150,9 @@ def layers_of(manifest: bytes, digest: str) -> tuple[Layer, ...]:
     """
     thing = f"bundle {digest}"
     if len(manifest) > MOST_MANIFEST:
-        raise BundleError(thing, f"must have a manifest of at most {MOST_MANIFEST} bytes", got=len(manifest))
+        raise BundleError(
+            thing, f"must have a manifest of at most {MOST_MANIFEST} bytes", got=len(manifest)
+        )
     try:
         named, description = oci.layers_of(manifest, digest)
     except DigestError as fault:

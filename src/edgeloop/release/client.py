@@ -1,4 +1,4 @@
-"""The device's side of trust: what a channel lists, by signed metadata alone (TUF client workflow)."""
+"""The device's side of trust: what a channel lists, by signed metadata alone (TUF's client)."""
 
 from __future__ import annotations
 

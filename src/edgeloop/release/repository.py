@@ -25,7 +25,7 @@ from edgeloop.release.keys import ROLES, generate, signer
 from edgeloop.store.manifest import digest_of
 
 if TYPE_CHECKING:
-    from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+    from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
 EXPIRES_DAYS = {"root": 365, "targets": 365, "channel": 90, "snapshot": 14, "timestamp": 14}
 
@@ -95,6 +95,10 @@ class Repository:
                 files = {f"{channel}/{name}.{version}.json": manifest}
                 self._list(listing.model_copy(update={"releases": releases}), files)
         return ReleaseRef(name=name, channel=channel, version=version, digest=digest)
+
+    def listing(self, name: str, channel: str) -> ChannelList:
+        """What the channel lists now."""
+        return read_list(self.folder, name, channel)
 
     def delist(self, name: str, channel: str, version: int) -> None:
         """Take a release off the list: no device installs it any more.
@@ -191,21 +195,17 @@ def read_list(folder: Path, name: str, channel: str) -> ChannelList:
     """
     from tuf.api.metadata import Metadata
 
+    def load(name: str) -> Any:
+        return Metadata.from_bytes((folder / "metadata" / name).read_bytes()).signed
+
     try:
-        timestamp = Metadata.from_bytes((folder / "metadata" / "timestamp.json").read_bytes())
-        version = timestamp.signed.snapshot_meta.version
-        snapshot = Metadata.from_bytes(
-            (folder / "metadata" / f"{version}.snapshot.json").read_bytes()
-        )
-        role_version = snapshot.signed.meta[f"{channel}.json"].version
-        role = Metadata.from_bytes(
-            (folder / "metadata" / f"{role_version}.{channel}.json").read_bytes()
-        )
+        snapshot = load(f"{load('timestamp.json').snapshot_meta.version}.snapshot.json")
+        role = load(f"{snapshot.meta[f'{channel}.json'].version}.{channel}.json")
     except (FileNotFoundError, KeyError) as fault:
         raise NotListedError(
             f"channel {channel!r} in {folder}", "must exist", todo="Run `edgeloop release keys`"
         ) from fault
-    target = role.signed.targets.get(f"{channel}/{name}.json")
+    target = role.targets.get(f"{channel}/{name}.json")
     if target is None:
         return ChannelList(name=name, channel=channel)
     digest = target.hashes["sha256"]

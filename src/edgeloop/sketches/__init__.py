@@ -1,0 +1,1 @@
+"""Mergeable profiles of values, and how far one has moved from another."""

@@ -1,4 +1,4 @@
-"""Named summaries of inputs: what a device may sketch, from a closed list. Never the input itself."""
+"""Named summaries of inputs: what a device may sketch, from a closed list; never the input."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A population of values as mergeable sketches: one KLL per named feature, and a count of rows.
 
 KLL quantile sketches (Karnin, Lang, Liberty, "Optimal quantile approximation in streams", FOCS
-2016) from Apache DataSketches: normalised rank error 1.33 % at k = 200, whatever the number of rows.
+2016) from Apache DataSketches: normalised rank error 1.33 % at k = 200, for any number of rows.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Profile:
     def shares(self, feature: str, edges: list[float]) -> list[float]:
         """Share of the values in each of the ``len(edges) + 1`` bins that ``edges`` cut."""
         sketch = self._sketches.get(feature)
-        return [] if sketch is None else [float(v) for v in sketch.get_pmf(edges, True)]
+        return [] if sketch is None else [float(v) for v in sketch.get_pmf(edges, inclusive=True)]
 
     def to_json(self) -> dict[str, str]:
         """Feature -> base64 of the sketch's standard serialised form."""

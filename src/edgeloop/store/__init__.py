@@ -1,0 +1,1 @@
+"""Where artifacts live: digests, an OCI layout, an index, lineage."""

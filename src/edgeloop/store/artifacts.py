@@ -98,7 +98,7 @@ class Store:
             logger.warning("store.damaged digest=%s fault=%s", digest, fault)
             return None
 
-    def list(self, kind: str | None = None) -> list[Artifact]:
+    def artifacts(self, kind: str | None = None) -> list[Artifact]:
         """Every artifact, oldest first."""
         return [self.open(digest) for digest in self._index.digests(kind)]
 
@@ -127,7 +127,7 @@ class Store:
         return self._index.replace(self._found())
 
     def verify(self) -> list[str]:
-        """One sentence per blob or artifact that is damaged or incomplete; empty when all is well."""
+        """A sentence per blob or artifact that is damaged or incomplete; empty when all is well."""
         faults = [
             str(DigestError(f"blob {digest}", "must have the bytes that its digest names", got=got))
             for digest in self.layout.digests()
@@ -200,9 +200,7 @@ class Store:
         digest, size = self.layout.put_bytes(data)
         return Layer(name=name, digest=digest, size=size, media_type=kind)
 
-    def _modelpack(
-        self, value: Keepable, layers: list[Layer], description: Layer
-    ) -> Layer | None:
+    def _modelpack(self, value: Keepable, layers: list[Layer], description: Layer) -> Layer | None:
         if value.kind != "bundle":
             return None
         config = modelpack_config(value.to_meta()["name"], [*layers, description])

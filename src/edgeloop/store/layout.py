@@ -1,6 +1,6 @@
 """An OCI image layout on disk: blobs by digest, tags in ``index.json``, every write atomic.
 
-A blob is written to ``.tmp/``, synced, and renamed into place; ``index.json`` likewise, under a lock.
+A blob is written to ``.tmp/``, synced, renamed into place; ``index.json`` likewise, under a lock.
 A kill at any point leaves at worst a file in ``.tmp/`` that the next start removes.
 """
 
@@ -73,7 +73,9 @@ class Layout:
         path = self._path(digest)
         if not path.is_file():
             raise ArtifactMissingError(
-                f"blob {digest}", f"must be in the store {self.folder}", todo="Run `edgeloop verify`"
+                f"blob {digest}",
+                f"must be in the store {self.folder}",
+                todo="Run `edgeloop verify`",
             )
         return path
 
@@ -87,7 +89,9 @@ class Layout:
         data = self.blob(digest).read_bytes()
         got = "sha256:" + hashlib.sha256(data).hexdigest()
         if got != digest:
-            raise DigestError(f"blob {digest}", "must have the bytes that its digest names", got=got)
+            raise DigestError(
+                f"blob {digest}", "must have the bytes that its digest names", got=got
+            )
         return data
 
     def digests(self) -> Iterator[str]:

@@ -88,15 +88,21 @@ def layers_of(manifest: bytes, digest: str) -> tuple[tuple[Layer, ...], Layer]:
         DigestError: the bytes do not have this digest, or are not a manifest of an artifact.
     """
     if digest_of(manifest) != digest:
-        raise DigestError(f"manifest {digest}", "must have the digest that names it", got=digest_of(manifest))
+        raise DigestError(
+            f"manifest {digest}", "must have the digest that names it", got=digest_of(manifest)
+        )
     try:
         parsed = json.loads(manifest)
         blobs = [_layer(parsed["config"]), *(_layer(item) for item in parsed["layers"])]
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise DigestError(f"manifest {digest}", "must be an OCI image manifest", got=repr(fault)) from fault
+        raise DigestError(
+            f"manifest {digest}", "must be an OCI image manifest", got=repr(fault)
+        ) from fault
     described = [blob for blob in blobs if blob.media_type == DESCRIPTION_TYPE]
     if not described:
-        raise DigestError(f"manifest {digest}", f"must describe itself by a blob of type {DESCRIPTION_TYPE}")
+        raise DigestError(
+            f"manifest {digest}", f"must describe itself by a blob of type {DESCRIPTION_TYPE}"
+        )
     named = tuple(blob for blob in blobs[1:] if blob.name and blob.media_type != DESCRIPTION_TYPE)
     return named, described[0]
 

@@ -1,0 +1,1 @@
+"""Drift of what devices see, and the trigger that starts the loop again."""

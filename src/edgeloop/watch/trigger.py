@@ -19,11 +19,15 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The move, the group that it is for, and the reason as a person reads it."""
+    """The move, the group that it is for, the reason as a person reads it, and whether it was done.
+
+    A group's bundle has one turn: a second ``FIRE`` for it is told but not ``fired``.
+    """
 
     move: Move
     group: str = ""
     reason: str = ""
+    fired: bool = False
 
 
 def decide(drifts: Sequence[GroupDrift], *, rollout_running: bool) -> Decision:

@@ -1,0 +1,166 @@
+"""The agent as a program: ``python -m edgeloop.agent enrol | run | status``.
+
+Results go to stdout as JSON, logs to stderr. The exit status is the error's, see ``errors.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeloop.agent import durable, settings
+from edgeloop.agent.agent import Agent
+from edgeloop.agent.slots import Slots
+from edgeloop.agent.states import Ledger
+from edgeloop.errors import EdgeloopError, OverrideError
+
+if TYPE_CHECKING:
+    from edgeloop.types import Json
+
+ENDPOINT = "endpoint.json"  # where applications find the address of a running agent
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit status."""
+    told = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=told.log.upper(),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    try:
+        told.command(told)
+    except EdgeloopError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
+    return 0
+
+
+def status(folder: Path) -> Json:
+    """What a device's folder says, whether its agent runs or not.
+
+    Raises:
+        AgentFolderError: the folder was not enrolled, or is broken.
+    """
+    told, progress = settings.read(folder), Ledger(folder / "progress.json").now
+    slots = Slots(folder).now
+    return {
+        "device": told.device,
+        "name": told.name,
+        "state": str(progress.state),
+        "moves": progress.moves,
+        "current": slots.current and slots.current.model_dump(),
+        "previous": slots.previous and slots.previous.model_dump(),
+        "trying": progress.trying and progress.trying.model_dump(),
+        "outcome": progress.outcome and progress.outcome.model_dump(mode="json"),
+        "failed": {digest: failed.reason for digest, failed in slots.failed.items()},
+    }
+
+
+def _enrol(told: argparse.Namespace) -> None:
+    others = {"listen": told.listen, "opt_in": told.opt_in}
+    made = settings.enrol(
+        told.folder,
+        server=told.server,
+        token=told.token,
+        name=told.name,
+        model=told.model,
+        root=told.root.read_bytes(),
+        channel=told.channel,
+        target=told.target,
+        labels=dict(_label(text) for text in told.label),
+        **others,
+    )
+    _say({"device": made.device, "name": made.name, "target": made.target})
+
+
+def _run(told: argparse.Namespace) -> None:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if told.until_stdin_closes:
+        threading.Thread(target=_watch_stdin, args=(stop,), daemon=True).start()
+    with Agent.open(told.folder) as agent, ExitStack() as open_things:
+        listen = told.listen or agent.settings.listen
+        address = open_things.enter_context(_serving(agent, listen)) if listen else None
+        about = {"pid": os.getpid(), "url": address, "name": agent.settings.name}
+        durable.write(told.folder / ENDPOINT, json.dumps(about).encode())
+        open_things.callback((told.folder / ENDPOINT).unlink, missing_ok=True)
+        _say(about)
+        agent.run(stop)
+
+
+def _serving(agent: Agent, listen: str) -> AbstractContextManager[str]:
+    from edgeloop.agent.endpoint import serving  # a web server, where one is wanted
+
+    return serving(agent, listen)
+
+
+def _status(told: argparse.Namespace) -> None:
+    _say(status(told.folder))
+
+
+def _say(result: Json) -> None:
+    sys.stdout.write(f"{json.dumps(result)}\n")
+    sys.stdout.flush()
+
+
+def _watch_stdin(stop: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    stop.set()
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise OverrideError("--label", "must be name=value", got=repr(text))
+    return name, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m edgeloop.agent", description=__doc__)
+    parser.add_argument("--log", default="info", choices=("debug", "info", "warning", "error"))
+    commands = parser.add_subparsers(required=True)
+
+    enrol = commands.add_parser("enrol", help="make a folder a device of a control plane")
+    enrol.add_argument("--folder", type=Path, required=True)
+    enrol.add_argument("--server", required=True, help="base address of the control plane")
+    enrol.add_argument("--token", required=True, help="one-time token of an operator")
+    enrol.add_argument("--name", required=True, help="this device's name in the fleet")
+    enrol.add_argument("--model", required=True, help="name of the model that it runs")
+    enrol.add_argument(
+        "--root", type=Path, required=True, help="first root metadata, from a trusted way"
+    )
+    enrol.add_argument("--channel", default="stable")
+    enrol.add_argument("--target", default="auto", help="class of devices, e.g. linux-x86")
+    enrol.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
+    enrol.add_argument("--listen", default="", help="loopback address for applications")
+    enrol.add_argument(
+        "--opt-in", action="store_true", help="let confirmed inputs leave this device when asked"
+    )
+    enrol.set_defaults(command=_enrol)
+
+    run = commands.add_parser("run", help="run the agent of an enrolled folder")
+    run.add_argument("--folder", type=Path, required=True)
+    run.add_argument("--listen", default="", help="in place of the enrolled one")
+    run.add_argument("--until-stdin-closes", action="store_true")
+    run.set_defaults(command=_run)
+
+    say = commands.add_parser("status", help="what a device's folder says")
+    say.add_argument("--folder", type=Path, required=True)
+    say.set_defaults(command=_status)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,357 @@
+"""The agent: answers applications, and follows the control plane without trusting it."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from edgeloop.agent import backoff, device, settings
+from edgeloop.agent.admission import Timer
+from edgeloop.agent.answering import Answer, Answering, Books
+from edgeloop.agent.blobs import Blobs
+from edgeloop.agent.control_plane import ControlPlane
+from edgeloop.agent.journal import Journal
+from edgeloop.agent.loaded import Loaded
+from edgeloop.agent.recent import Recent
+from edgeloop.agent.samples import Samples
+from edgeloop.agent.settings import Settings
+from edgeloop.agent.signals import Signals
+from edgeloop.agent.slots import Slots
+from edgeloop.agent.states import BUSY, Ledger
+from edgeloop.agent.transport import Reply, Transport, Urllib3Transport
+from edgeloop.agent.update import Parts, SignedList, Update
+from edgeloop.clock import Clock, SystemClock
+from edgeloop.errors import EdgeloopError, NoSlotError, UnreachableError
+from edgeloop.protocol import keys
+from edgeloop.protocol.messages import Desired, Report, Result, State
+from edgeloop.types import Json
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 0.5  # seconds; how soon the loop sees a stop, or a verdict of a probation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a test replaces: the network, the clocks and chance."""
+
+    transport: Transport
+    clock: Clock
+    timer: Timer = time.perf_counter
+    draw: backoff.Draw = random.random
+
+
+class Agent:
+    """One device. ``with Agent.open(folder) as agent: agent.answer({...})``.
+
+    ``answer`` and ``feedback`` may be called from any thread. ``tick`` and ``run`` belong to one.
+    """
+
+    def __init__(self, folder: Path, told: Settings, around: Surroundings, held: IO[bytes]) -> None:
+        self._folder, self._told, self._around, self._held = folder, told, around, held
+        self._device = device.detect(told.target)
+        key = keys.load(folder / settings.KEY)
+        self._plane = ControlPlane(
+            told.server, key, told.device, around.transport, around.clock, pace=told.pace
+        )
+        self._books = _books(folder, told, around.clock)
+        self._answering = Answering(self._books, around.clock, around.timer)
+        self._ledger, self._slots = Ledger(folder / "progress.json"), Slots(folder)
+        self._update = Update(self._parts())
+        self._update.recover()
+        self._poll_seconds = told.poll_seconds
+        self._next_poll = self._next_network = self._next_report = self._next_send = 0.0
+        self._failures = 0
+        self._wish: Desired | None = None  # the newest that was said
+        self._reported: tuple[object, ...] = ()
+        self._worker: threading.Thread | None = None
+
+    @classmethod
+    def open(cls, folder: Path, around: Surroundings | None = None) -> Agent:
+        """The agent of an enrolled folder, with the slot in charge loaded.
+
+        Raises:
+            AgentFolderError: not enrolled, broken, or in use by another agent.
+            KeyFileError: the device's key is missing, broken, or readable by others.
+            MissingExtraError: there is a slot, but its runtime is not installed.
+        """
+        told = settings.read(folder)
+        held = settings.lock(folder)
+        around = around or Surroundings(transport=Urllib3Transport(), clock=SystemClock())
+        try:
+            return cls(folder, told, around, held)
+        except BaseException:
+            held.close()
+            raise
+
+    @property
+    def settings(self) -> Settings:
+        """What this device was told."""
+        return self._told
+
+    @property
+    def state(self) -> State:
+        """Where the device is in an update."""
+        return self._update.state
+
+    def answer(self, inputs: Mapping[str, Any]) -> Answer:
+        """The answer for one row: input name -> array-like of the model's shape and dtype.
+
+        Raises:
+            NoSlotError: no bundle is installed.
+            InputMismatchError: the inputs do not fit the model.
+            ModelError: the model failed.
+        """
+        return self._answering.answer(inputs)
+
+    def feedback(self, answer_id: str, truth: Json) -> None:
+        """A person confirmed or corrected an answer, e.g. by a label's name.
+
+        Raises:
+            InputMismatchError: no such answer in the log, or no such truth.
+        """
+        self._answering.feedback(answer_id, truth)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a slot that answers."""
+        return self._answering.in_charge is not None
+
+    def slot(self) -> Loaded:
+        """The slot in charge.
+
+        Raises:
+            NoSlotError: there is none.
+        """
+        present = self._answering.in_charge
+        if present is None:
+            raise NoSlotError(
+                "device", "must have an installed bundle", todo="Wait for its first release"
+            )
+        return present.current
+
+    def report(self) -> Report:
+        """What this device says of itself."""
+        now, slots = self._ledger.now, self._slots.now
+        return Report(
+            moves=now.moves,
+            state=now.state,
+            running=slots.current,
+            previous=slots.previous,
+            trying=now.trying,
+            answers_since_switch=self._books.journal.last_row() - slots.switched_after,
+            outcome=now.outcome,
+            target=self._device.target,
+            runtimes=self._device.runtimes,
+            agent_version=settings.agent_version(),
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Tick until ``stop`` is set; a thread of its own serves a slot in probation."""
+        self._worker = threading.Thread(target=self._work, args=(stop,), name="probation")
+        self._worker.start()
+        try:
+            while not stop.is_set():
+                stop.wait(min(self.tick(), LONGEST_WAIT))
+        finally:
+            stop.set()
+            self._worker.join()
+            self._worker = None
+            self._hand_over()
+
+    def tick(self) -> float:
+        """One step of everything: watch, poll, update, report, send. Gives the seconds to wait.
+
+        Never raises for what the network, the server, a bundle or this agent does wrong.
+        """
+        try:
+            return self._tick()
+        except EdgeloopError as fault:
+            logger.warning("tick.failed state=%s fault=%s", self.state, fault)
+        except Exception as fault:  # the one place that catches everything: a device that had a
+            # working model keeps it, whatever this agent does wrong; it goes back and says so
+            logger.exception("tick.broken state=%s", self.state)
+            self._go_back(f"agent fault: {type(fault).__name__}: {fault}")
+        return self._back_off()
+
+    def close(self) -> None:
+        """End cleanly: windows are closed and kept, the folder is free."""
+        self._update.stop()
+        self._books.signals.close_all()
+        self.drop()
+
+    def drop(self) -> None:
+        """End at once, as a power cut would; open windows are lost, the folder is free."""
+        self._books.signals.close()
+        self._books.samples.close()
+        self._books.journal.close()
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # the loop
+
+    def _tick(self) -> float:
+        if self._worker is None:
+            self._answering.work()
+        if self.state is State.PROBATION:
+            self._update.step()  # judging and going back need no network
+        self._books.signals.close_due()
+        now = self._around.clock.monotonic()
+        if now < self._next_network:
+            return self._next_network - now
+        self._talk(now)
+        self._failures = 0
+        if self.state in BUSY and self.state is not State.PROBATION:
+            return 0.0
+        return max(0.0, self._next_poll - now)
+
+    def _talk(self, now: float) -> None:
+        if now >= self._next_poll:
+            self._poll()
+            self._next_poll = now + backoff.between_polls(self._poll_seconds, self._around.draw)
+        if self.state is not State.PROBATION:
+            self._update.step()
+        self._say(now)
+        self._send(now)
+
+    def _poll(self) -> None:
+        wish = self._plane.desired()
+        if wish is not None:
+            self._poll_seconds = wish.poll_seconds
+            self._books.samples.ask(wish.samples)
+            self._wish = wish
+        if self._wish is not None:
+            self._update.consider(self._wish)
+
+    def _say(self, now: float) -> None:
+        """Report each change at once, and from time to time that the device is there."""
+        told = self.report()
+        gist = (told.moves, told.running, told.outcome)
+        if gist == self._reported and now < self._next_report:
+            return
+        self._plane.report(told)
+        self._reported = gist
+        self._next_report = now + self._told.report_seconds
+
+    def _send(self, now: float) -> None:
+        """Hand over what waits. A refusal is tried again later and holds up nothing else."""
+        if now < self._next_send:
+            return
+        try:
+            self._send_windows()
+            self._send_samples()
+        except UnreachableError:
+            raise
+        except EdgeloopError as fault:
+            logger.warning("send.failed fault=%s", fault)
+            self._next_send = now + self._told.report_seconds
+
+    def _send_windows(self) -> None:
+        windows = self._books.signals.batch()
+        if windows is not None:
+            self._plane.windows(windows)
+            self._books.signals.acknowledged(windows)
+
+    def _send_samples(self) -> None:
+        samples = self._books.samples.batch()
+        if samples is not None:
+            self._plane.samples(samples)
+            self._books.samples.acknowledged(samples)
+
+    def _hand_over(self) -> None:
+        """Before a clean end: report and send what there is, once; what fails stays on disk."""
+        self._books.signals.close_all()
+        try:
+            self._plane.report(self.report())
+            self._send_windows()
+        except EdgeloopError as fault:
+            logger.warning("end.failed fault=%s", fault)
+
+    def _back_off(self) -> float:
+        self._failures += 1
+        wait = backoff.after_failures(self._failures, self._poll_seconds, self._around.draw)
+        self._next_network = self._around.clock.monotonic() + wait
+        return wait
+
+    def _go_back(self, reason: str) -> None:
+        if self.state not in BUSY:
+            return
+        try:
+            self._update.fail(Result.FAILED_NO_STATE_CHANGE, reason)
+        except (EdgeloopError, OSError):
+            logger.exception("goback.failed state=%s", self.state)
+
+    def _work(self, stop: threading.Event) -> None:
+        while not stop.wait(0.02):
+            self._answering.work()
+
+    # building
+
+    def _parts(self) -> Parts:
+        told, clock = self._told, self._around.clock
+        return Parts(
+            ledger=self._ledger,
+            slots=self._slots,
+            blobs=Blobs(self._folder, self._read_blob, clock, told.pace),
+            channel=self._channel,
+            device=self._device,
+            answering=self._answering,
+            journal=self._books.journal,
+            incoming=self._folder / "incoming.json",
+            threads=told.threads,
+            timer=self._around.timer,
+        )
+
+    def _channel(self) -> SignedList:
+        from edgeloop.release.client import Channel  # python-tuf, which an idle agent need not hold
+
+        told = self._told
+        return Channel(
+            self._folder / "tuf",
+            (self._folder / settings.ROOT).read_bytes(),
+            self._plane.fetch,
+            f"{told.repository_url}/metadata/",
+            f"{told.repository_url}/targets/",
+            told.model,
+            told.channel,
+        )
+
+    def _read_blob(self, digest: str, first: int, most: int) -> Reply:
+        return self._plane.read_from(self._told.blob_url(digest), first, most)
+
+
+def _books(folder: Path, told: Settings, clock: Clock) -> Books:
+    return Books(
+        journal=Journal(folder / "journal.sqlite", told.journal_rows),
+        signals=Signals(
+            folder / "signals.sqlite",
+            clock,
+            answers=told.window_answers,
+            seconds=told.window_seconds,
+            most_bytes=told.signals_bytes,
+        ),
+        samples=Samples(
+            folder / "samples.sqlite",
+            clock,
+            opted_in=told.opt_in,
+            most_bytes=told.samples_bytes,
+        ),
+        recent=Recent(),
+    )

@@ -1,0 +1,168 @@
+"""Answer applications with the slot in charge; pass each answer on to log, signals, watchers.
+
+Any thread may ask; the agent's loop puts slots in charge by replacing one reference.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgeloop.agent.journal import Entry
+from edgeloop.agent.probation import Seen
+from edgeloop.agent.recent import Given
+from edgeloop.errors import InputMismatchError, ModelError, NoSlotError
+
+if TYPE_CHECKING:
+    from edgeloop.agent.admission import Timer
+    from edgeloop.agent.journal import Journal
+    from edgeloop.agent.loaded import Loaded
+    from edgeloop.agent.probation import Shadow, Trial
+    from edgeloop.agent.recent import Recent
+    from edgeloop.agent.samples import Samples
+    from edgeloop.agent.signals import Signals
+    from edgeloop.clock import Clock
+    from edgeloop.types import Arrays, Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an application gets. ``result`` is the answer kind's description, all JSON.
+
+    ``outputs`` are the graph's own, with a first axis of one row.
+    """
+
+    id: str
+    bundle: str
+    version: int
+    result: dict[str, Json]
+    outputs: Arrays = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InCharge:
+    """Which slot answers, and who watches.
+
+    ``fallback`` answers when the current slot fails while it is on ``trial``.
+    """
+
+    current: Loaded
+    fallback: Loaded | None = None
+    shadow: Shadow | None = None
+    trial: Trial | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Books:
+    """Where answers are written down."""
+
+    journal: Journal
+    signals: Signals
+    samples: Samples
+    recent: Recent
+
+
+class Answering:
+    """The desk where applications ask."""
+
+    def __init__(self, books: Books, clock: Clock, timer: Timer) -> None:
+        self._books, self._clock, self._timer = books, clock, timer
+        self.in_charge: InCharge | None = None
+
+    def answer(self, inputs: Mapping[str, Any]) -> Answer:
+        """The answer for one row.
+
+        Raises:
+            NoSlotError: no bundle is installed.
+            InputMismatchError: the inputs do not fit the model.
+            ModelError: the model failed, and no slot before it is at hand.
+        """
+        now = self._present()
+        feed = now.current.feed(inputs)
+        slot, answers, ms = self._run(now, feed)
+        self._books.signals.saw(slot.meaning, feed, answers, ms)
+        if now.shadow is not None:
+            now.shadow.offer(Seen(feed=feed, answers=answers, ms=ms))
+        return self._keep(slot, feed, answers)
+
+    def feedback(self, answer_id: str, stated: Json) -> None:
+        """A person confirmed or corrected an answer; counted once.
+
+        Raises:
+            InputMismatchError: no such answer in the log, or no such truth in its answer kind.
+        """
+        entry = self._books.journal.find(answer_id)
+        if entry is None:
+            raise InputMismatchError(f"answer {answer_id!r}", "must be in this device's log")
+        given = self._books.recent.get(answer_id)
+        meaning = given.meaning if given is not None else self._present().current.meaning
+        try:
+            truth = meaning.kind.truth(stated)
+        except (ValueError, TypeError) as fault:
+            rule = f"must be one that answers of bundle {meaning.ref.digest} can have"
+            raise InputMismatchError("truth", rule, got=repr(stated)) from fault
+        if not self._books.journal.confirm(answer_id, stated) or given is None:
+            return
+        self._books.signals.confirmed(meaning, _quality(given, truth))
+        self._books.samples.offer(answer_id, given, stated)
+
+    def work(self) -> None:
+        """Let a slot in probation answer what waits for it."""
+        if self.in_charge is not None and self.in_charge.shadow is not None:
+            self.in_charge.shadow.work()
+
+    def _present(self) -> InCharge:
+        if self.in_charge is None:
+            raise NoSlotError(
+                "device", "must have an installed bundle", todo="Wait for its first release"
+            )
+        return self.in_charge
+
+    def _run(self, now: InCharge, feed: Arrays) -> tuple[Loaded, Arrays, float]:
+        began = self._timer()
+        try:
+            answers, slot = now.current.run(feed), now.current
+        except ModelError:
+            self._books.signals.failed(now.current.meaning)
+            self._tell(now, failed=True)
+            if now.fallback is None:
+                raise
+            answers, slot = now.fallback.run(feed), now.fallback
+        else:
+            self._tell(now, failed=False)
+        return slot, answers, (self._timer() - began) * 1000
+
+    def _tell(self, now: InCharge, *, failed: bool) -> None:
+        if now.trial is not None:
+            now.trial.saw(failed=failed)
+
+    def _keep(self, slot: Loaded, feed: Arrays, answers: Arrays) -> Answer:
+        now = self._clock.now()
+        answer = Answer(
+            id=secrets.token_hex(16),
+            bundle=slot.ref.digest,
+            version=slot.ref.version,
+            result=slot.kind.describe(answers, 0),
+            outputs=answers,
+        )
+        self._books.journal.add(
+            Entry(
+                id=answer.id,
+                time=now,
+                bundle=answer.bundle,
+                version=answer.version,
+                result=answer.result,
+            )
+        )
+        kept = feed if self._books.samples.opted_in else None
+        given = Given(meaning=slot.meaning, time=now, answers=answers, feed=kept)
+        self._books.recent.add(answer.id, given)
+        return answer
+
+
+def _quality(given: Given, truth: Json) -> float:
+    import numpy as np
+
+    return float(given.meaning.kind.quality(given.answers, np.asarray([truth]))[0])

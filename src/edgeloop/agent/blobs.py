@@ -1,0 +1,141 @@
+"""Fetch files by digest: resumed, verified as they stream, bounded in size and in slowness.
+
+The addresses are not trusted, so any cache near the device will do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeloop.agent import durable
+from edgeloop.agent.transport import Pace, paced
+from edgeloop.errors import DigestError, DiskFullError, UnreachableError
+
+if TYPE_CHECKING:
+    from edgeloop.agent.transport import Reply
+    from edgeloop.clock import Clock
+    from edgeloop.types import Layer
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1 << 20
+RESERVE = 8 << 20  # bytes that a download leaves free, for logs and state
+PLAIN_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+Read = Callable[[str, int, int], "Reply"]  # (digest, first byte, most bytes) -> reply
+
+
+class Blobs:
+    """The verified blobs under ``folder``. ``read`` asks the blob server."""
+
+    def __init__(self, folder: Path, read: Read, clock: Clock, pace: Pace | None = None) -> None:
+        self._folder, self._partial = folder / "blobs", folder / "partial"
+        self._read, self._clock, self._pace = read, clock, pace or Pace()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._partial.mkdir(exist_ok=True)
+
+    def path(self, digest: str) -> Path:
+        """Where a blob lies once it was fetched.
+
+        Raises:
+            DigestError: this is no sha256 digest.
+        """
+        if not PLAIN_DIGEST.fullmatch(digest):
+            raise DigestError(f"digest {digest!r}", "must be sha256: and 64 hex digits")
+        return self._folder / digest.removeprefix("sha256:")
+
+    def get(self, layer: Layer) -> Path:
+        """The blob of ``layer``; fetched unless it is here.
+
+        Raises:
+            UnreachableError: the server broke off, or is slower than the pace; what came is kept.
+            DigestError: the bytes have another digest or size; what came is removed.
+            DiskFullError: no room for it.
+        """
+        path = self.path(layer.digest)
+        if not path.exists():
+            self._check_room(layer)
+            partial = self._partial / path.name
+            with durable.room(partial):
+                self._fetch(layer, partial)
+            partial.chmod(0o444)
+            durable.settle(partial, path)
+            logger.info("blob.done digest=%s bytes=%d", layer.digest, layer.size)
+        return path
+
+    def verify(self, layer: Layer) -> None:
+        """Read a blob again from the disk.
+
+        Raises:
+            DigestError: it has changed; it is removed, so that the next try fetches it.
+        """
+        path = self.path(layer.digest)
+        hasher = hashlib.sha256()
+        size = _feed(hasher, path)
+        self._check_digest(layer, f"sha256:{hasher.hexdigest()}", size, path)
+
+    def keep_only(self, needed: frozenset[str]) -> None:
+        """Remove every blob that no slot needs, and what was half fetched."""
+        names = {digest.removeprefix("sha256:") for digest in needed}
+        for path in (*self._folder.iterdir(), *self._partial.iterdir()):
+            if path.parent == self._partial or path.name not in names:
+                path.unlink()
+
+    def _check_room(self, layer: Layer) -> None:
+        free = shutil.disk_usage(self._folder).free
+        if free < layer.size + RESERVE:
+            raise DiskFullError(
+                f"disk of {self._folder}",
+                f"must have room for {layer.size + RESERVE} bytes",
+                got=f"{free} bytes free",
+                todo="Free space; the device keeps the slot that it has",
+            )
+
+    def _fetch(self, layer: Layer, partial: Path) -> None:
+        partial.touch()
+        hasher = hashlib.sha256()
+        have = _feed(hasher, partial)
+        if have < layer.size:
+            reply = self._read(layer.digest, have, layer.size - have)
+            if have and reply.status != 206:  # the server cannot resume: from the start
+                reply.close()
+                hasher, have = hashlib.sha256(), 0
+                reply = self._read(layer.digest, 0, layer.size)
+            with partial.open("ab" if have else "wb") as stream:
+                for chunk in paced(f"blob {layer.digest}", reply.chunks, self._clock, self._pace):
+                    stream.write(chunk)
+                    hasher.update(chunk)
+                    have += len(chunk)
+                stream.flush()
+                os.fsync(stream.fileno())
+        if have < layer.size:
+            raise UnreachableError(
+                f"blob {layer.digest}", f"must have {layer.size} bytes", got=f"only {have} so far"
+            )
+        self._check_digest(layer, f"sha256:{hasher.hexdigest()}", have, partial)
+
+    def _check_digest(self, layer: Layer, got: str, size: int, path: Path) -> None:
+        if (got, size) != (layer.digest, layer.size):
+            path.unlink()
+            raise DigestError(
+                f"blob {layer.digest}",
+                f"must have that digest and {layer.size} bytes",
+                got=f"{got} and {size} bytes",
+                todo="It is not installed; the device keeps the slot that it has",
+            )
+
+
+def _feed(hasher: hashlib._Hash, path: Path) -> int:
+    size = 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            hasher.update(chunk)
+            size += len(chunk)
+    return size

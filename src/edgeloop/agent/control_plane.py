@@ -1,0 +1,200 @@
+"""Talk to the control plane: signed requests, our errors, a corrected clock."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from pydantic import ValidationError
+
+from edgeloop.agent.transport import Pace, Reply, Transport, paced
+from edgeloop.errors import (
+    ConflictError,
+    EdgeloopError,
+    NotFoundError,
+    ProtocolError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from edgeloop.protocol.messages import (
+    TIME_HEADER,
+    VERSION,
+    VERSION_HEADER,
+    Desired,
+    Enrol,
+    Enrolled,
+    Message,
+    Report,
+    Samples,
+    Windows,
+)
+from edgeloop.protocol.signatures import sign
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from edgeloop.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+LARGEST_REPLY = 1 << 20  # bytes of JSON
+LEAST_OFFSET = 1.0  # seconds; a clock that is nearer than this is right
+REFUSALS: dict[int, type[EdgeloopError]] = {
+    400: ProtocolError,
+    401: UnauthorizedError,
+    403: UnauthorizedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: ProtocolError,
+    422: ProtocolError,
+    426: ProtocolError,
+}
+
+M = TypeVar("M", bound=Message)
+
+
+class ControlPlane:
+    """What one device may ask of the control plane at ``url``."""
+
+    def __init__(
+        self,
+        url: str,
+        key: Ed25519PrivateKey,
+        device: str,
+        transport: Transport,
+        clock: Clock,
+        *,
+        pace: Pace | None = None,
+    ) -> None:
+        self._url, self._key, self._device = url.rstrip("/"), key, device
+        self._transport, self._clock, self._pace = transport, clock, pace or Pace()
+        self._offset = 0.0  # seconds that the server's clock is ahead
+        self._etag = ""
+
+    def enrol(self, message: Enrol) -> Enrolled:
+        """Make this key a device.
+
+        Raises:
+            UnauthorizedError: the token is wrong, expired, or was used by another key.
+            UnreachableError, ProtocolError: as for every call here.
+        """
+        return self._parsed(Enrolled, self._post("/v1/enrol", message))
+
+    def desired(self) -> Desired | None:
+        """What the device should be; None when nothing changed since the last call."""
+        headers = {"If-None-Match": self._etag} if self._etag else {}
+        reply = self.ask("GET", f"{self._url}/v1/desired", headers, b"", LARGEST_REPLY)
+        if reply.status == 304:
+            self._body(reply)
+            return None
+        wish = self._parsed(Desired, reply)
+        self._etag = reply.headers.get("etag", "")
+        return wish
+
+    def report(self, message: Report) -> None:
+        """Say how the device is."""
+        self._accepted(self._post("/v1/report", message))
+
+    def windows(self, message: Windows) -> None:
+        """Hand over windows; after this returns they are the control plane's."""
+        self._accepted(self._post("/v1/windows", message))
+
+    def samples(self, message: Samples) -> None:
+        """Hand over samples; after this returns they are the control plane's."""
+        self._accepted(self._post("/v1/samples", message))
+
+    def fetch(self, url: str, max_bytes: int) -> Iterator[bytes]:
+        """A file of the signed repository, in chunks.
+
+        Raises:
+            UnreachableError: no answer, or not 200 (the status is ``got``).
+            ProtocolError: more than ``max_bytes``.
+        """
+        reply = self.ask("GET", url, {}, b"", max_bytes)
+        if reply.status != 200:
+            reply.close()
+            raise UnreachableError(url, "must answer with 200", got=reply.status)
+        yield from paced(url, reply.chunks, self._clock, self._pace)
+
+    def read_from(self, url: str, first: int, max_bytes: int) -> Reply:
+        """A blob from byte ``first`` on; status 206 when the server did resume, else 200.
+
+        Raises:
+            UnreachableError: no answer, or another status (it is ``got``).
+        """
+        headers = {"Range": f"bytes={first}-"} if first else {}
+        reply = self.ask("GET", url, headers, b"", max_bytes)
+        if reply.status not in {200, 206}:
+            reply.close()
+            raise UnreachableError(url, "must answer with 200 or 206", got=reply.status)
+        return reply
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+    ) -> Reply:
+        """One signed request; a second one when the server says that this device's clock is wrong.
+
+        The server's time is used for signatures alone, never for trust in metadata.
+        """
+        reply = self._send(method, url, headers, body, max_bytes)
+        if reply.status != 401 or not self._corrected(reply.headers.get(TIME_HEADER.lower(), "")):
+            return reply
+        reply.close()
+        return self._send(method, url, headers, body, max_bytes)
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+    ) -> Reply:
+        told = {VERSION_HEADER: str(VERSION), **headers}
+        if body:
+            told["Content-Type"] = "application/json"
+        now = self._clock.now() + self._offset
+        signed = sign(self._key, self._device, method, url, told, body, now)
+        return self._transport.send(method, url, {**told, **signed}, body, max_bytes)
+
+    def _corrected(self, server_time: str) -> bool:
+        try:
+            offset = float(server_time) - self._clock.now()
+        except ValueError:
+            return False
+        wrong = abs(offset - self._offset) > LEAST_OFFSET
+        if wrong:
+            logger.warning("clock.done offset_seconds=%.1f", offset)
+            self._offset = offset
+        return wrong
+
+    def _post(self, path: str, message: Message) -> Reply:
+        body = message.model_dump_json().encode()
+        return self.ask("POST", f"{self._url}{path}", {}, body, LARGEST_REPLY)
+
+    def _accepted(self, reply: Reply) -> bytes:
+        body = self._body(reply)
+        if reply.status >= 300:
+            _refuse(self._url, reply.status, body)
+        return body
+
+    def _parsed(self, kind: type[M], reply: Reply) -> M:
+        body = self._accepted(reply)
+        try:
+            return kind.model_validate_json(body)
+        except ValidationError as fault:
+            raise ProtocolError(
+                f"reply of {self._url}",
+                f"must be a {kind.__name__} of protocol {VERSION}",
+                got=f"{fault.error_count()} faults",
+            ) from fault
+
+    def _body(self, reply: Reply) -> bytes:
+        return b"".join(paced(self._url, reply.chunks, self._clock, self._pace))
+
+
+def _refuse(url: str, status: int, body: bytes) -> NoReturn:
+    """Raise the error that the control plane states, or the one that fits the status."""
+    kind = REFUSALS.get(status, UnreachableError)
+    try:
+        message = json.loads(body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = f"status {status}"
+    raise kind(f"control plane {url}", "must accept the request", got=message)

@@ -1,0 +1,73 @@
+"""Open one of the agent's SQLite files: write-ahead log, one connection shared under a lock."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from edgeloop.agent import durable
+from edgeloop.errors import AgentFolderError, DiskFullError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Database:
+    """A file and its tables. Survives a kill; the last writes before a power cut may be missing.
+
+    Raises:
+        AgentFolderError: the file is there and is no SQLite database.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self._path, self._lock = path, threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute("PRAGMA busy_timeout = 5000")
+            self._connection.executescript(schema)
+        except sqlite3.DatabaseError as fault:
+            raise AgentFolderError(
+                f"file {path}", "must be a SQLite database", got=fault, todo="Move it away"
+            ) from fault
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or, after an exception, nothing.
+
+        Raises:
+            DiskFullError: no room.
+        """
+        with self._lock, durable.room(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except sqlite3.OperationalError as fault:
+                self._undo()
+                if "full" in str(fault):
+                    raise DiskFullError(
+                        f"disk of {self._path.parent}", f"must have room for {self._path.name}"
+                    ) from fault
+                raise
+            except BaseException:
+                self._undo()
+                raise
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,74 @@
+"""What this device is: its target, its execution class, the runtimes that it can load."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edgeloop import plugins
+
+MACHINES = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm64", "arm64": "arm64"}
+# the first line whose flags the processor has names its class: integer kernels differ between them
+CLASSES = (
+    ("x86-avx512-vnni", {"avx512_vnni"}),
+    ("x86-avx-vnni", {"avx_vnni"}),
+    ("x86-avx512", {"avx512f", "avx512bw"}),
+    ("x86-avx2", {"avx2"}),
+    ("arm64-i8mm", {"i8mm"}),
+    ("arm64-dotprod", {"asimddp"}),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """``target`` is the class of devices, e.g. ``linux-x86``; ``execution`` that of its kernels."""
+
+    target: str
+    execution: str
+    runtimes: tuple[str, ...]
+
+
+def detect(target: str = "auto") -> Device:
+    """What the machine is; ``target`` overrules what is found."""
+    machine = MACHINES.get(platform.machine().lower(), platform.machine().lower())
+    found = f"{platform.system().lower()}-{machine}"
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text() if cpuinfo.exists() else ""
+    return Device(
+        target=found if target == "auto" else target,
+        execution=execution_class(machine, flags),
+        runtimes=runtimes(),
+    )
+
+
+def execution_class(machine: str, cpuinfo: str) -> str:
+    """The class of ``machine`` (``x86``, ``arm64`` ...) by ``/proc/cpuinfo``'s flags."""
+    lines = (line.partition(":") for line in cpuinfo.splitlines())
+    flags = {
+        flag
+        for name, _, values in lines
+        if name.strip() in {"flags", "Features"}
+        for flag in values.split()
+    }
+    fitting = (name for name, needed in CLASSES if name.startswith(machine) and needed <= flags)
+    return next(fitting, machine)
+
+
+def runtimes() -> tuple[str, ...]:
+    """Names, without version, of the runtimes whose libraries are installed here."""
+    found = []
+    for name in plugins.names("runtime"):
+        libraries = getattr(plugins.get("runtime", name), "libraries", ())
+        if all(_installed(library) for library in libraries):
+            found.append(name.rpartition(".v")[0])
+    return tuple(found)
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,126 @@
+"""A slot in memory: its bundle, a session of its runtime, and the meaning of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgeloop.answers import AnswerKind, open_kind
+from edgeloop.errors import EdgeloopError, InputMismatchError, ModelError
+from edgeloop.plugins import get
+from edgeloop.sketches.features import summarise
+from edgeloop.types import Budget
+
+if TYPE_CHECKING:
+    from edgeloop.protocol.messages import ReleaseRef
+    from edgeloop.release.bundle import Bundle
+    from edgeloop.types import Array, Arrays, Session, TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meaning:
+    """What the answers of a bundle mean; outlives the session that gave them."""
+
+    ref: ReleaseRef
+    kind: AnswerKind
+    signals: Mapping[str, str]  # input -> summary of sketches.features
+
+    def features(self, feed: Arrays, answers: Arrays) -> dict[str, Array]:
+        """``float64[n]`` per named feature of inputs and answers: what sketches are made of."""
+        return {**summarise(feed, self.signals), **self.kind.features(answers)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """One bundle, ready to answer. Safe to use from several threads."""
+
+    bundle: Bundle
+    meaning: Meaning
+    inputs: tuple[TensorSpec, ...]
+    session: Session = field(repr=False)
+
+    @property
+    def ref(self) -> ReleaseRef:
+        """Which release this is."""
+        return self.meaning.ref
+
+    @property
+    def kind(self) -> AnswerKind:
+        """What its answers mean."""
+        return self.meaning.kind
+
+    def feed(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """What an application gave for one row as arrays ``[1, *shape]`` of the model's dtypes.
+
+        Raises:
+            InputMismatchError: an input is missing, unknown, of another shape, or does not fit its
+                dtype without loss.
+        """
+        import numpy as np
+
+        names = [spec.name for spec in self.inputs]
+        if sorted(inputs) != sorted(names):
+            raise InputMismatchError(
+                "inputs", f"must be {', '.join(names)}", got=", ".join(sorted(inputs)) or "none"
+            )
+        return {spec.name: _row(spec, np.asarray(inputs[spec.name])) for spec in self.inputs}
+
+    def run(self, feed: Arrays) -> dict[str, Array]:
+        """The answers to a batch.
+
+        Raises:
+            ModelError: the model failed, or gave fewer outputs than its answer kind has.
+        """
+        try:
+            answers = self.session.run(feed)
+        except EdgeloopError:
+            raise
+        except Exception as fault:  # a runtime's own exceptions have no common base; a model
+            # that fails must not end the application
+            raise ModelError(
+                f"bundle {self.ref.digest}", "must answer", got=_first_line(fault)
+            ) from fault
+        missing = [name for name in self.kind.outputs if name not in answers]
+        if missing:
+            raise ModelError(f"bundle {self.ref.digest}", "must give", got=f"no {missing[0]}")
+        return answers
+
+
+def load(ref: ReleaseRef, bundle: Bundle, threads: int) -> Loaded:
+    """Load a bundle's graph.
+
+    Raises:
+        ModelError: the graph is broken.
+        UnknownPluginError, MissingExtraError: no runtime for it here.
+    """
+    model = bundle.model
+    runtime = get("runtime", model.format)()
+    session = runtime.load(model, Budget(threads=threads))
+    meaning = Meaning(ref=ref, kind=open_kind(model.answer), signals=bundle.info.signals)
+    return Loaded(bundle=bundle, meaning=meaning, inputs=model.inputs, session=session)
+
+
+def _row(spec: TensorSpec, value: Array) -> Array:
+    if value.shape == (1, *spec.shape):
+        value = value[0]
+    same = value.astype(spec.dtype)
+    if value.shape != spec.shape or not _equal(same, value):
+        raise InputMismatchError(
+            f"input {spec.name!r}",
+            f"must be {spec.dtype}{list(spec.shape)}",
+            got=f"{value.dtype}{list(value.shape)}",
+            todo="One row at a time; values must fit the dtype",
+        )
+    return same[None]
+
+
+def _equal(same: Array, value: Array) -> bool:
+    """Whether nothing was lost; a float may lose its last digits, an integer nothing."""
+    if same.dtype.kind == "f":
+        return value.dtype.kind in "fiub"
+    return bool((same == value).all())
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0]

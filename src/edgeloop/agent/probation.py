@@ -1,0 +1,178 @@
+"""Watch a new slot under real load: beside the current one first, then in charge.
+
+Beside: the application is answered by the current slot; the new one gets the same inputs a moment
+later, from a bounded queue, so that a slow or hanging new slot never holds up an application. What
+it says is held against what its release declared for the inputs most like these. In charge: the
+slot before stays loaded and answers whenever the new one fails; only errors are judged.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from edgeloop.agent import admission
+from edgeloop.answers.worse import Declared, Judgement, Limits, Standing, judge
+from edgeloop.errors import EdgeloopError
+from edgeloop.sketches.profile import Profile
+from edgeloop.sketches.psi import LEAST_ROWS, nearest
+from edgeloop.types import Verdict
+
+if TYPE_CHECKING:
+    from edgeloop.agent.loaded import Loaded
+    from edgeloop.protocol.messages import RolloutPlan
+    from edgeloop.types import Arrays
+
+QUEUE = 256  # answers that may wait; under more load the oldest are not compared
+JUDGED_EACH = 10  # answers
+
+WATCHING = Judgement(standing=Standing.WATCHING, reason="", figures={})
+
+
+def limits_of(plan: RolloutPlan) -> Limits:
+    """A signed plan's limits in the judge's form."""
+    probation = plan.probation
+    return Limits(
+        answers=probation.answers,
+        margin=probation.margin,
+        confidence_margin=probation.confidence_margin,
+        errors=probation.errors,
+        alpha=probation.alpha,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One answer that the current slot gave to an application."""
+
+    feed: Arrays
+    answers: Arrays
+    ms: float
+
+
+class Shadow:
+    """The new slot beside the current one, whose bundle is ``against``.
+
+    ``offer`` is called by the application's thread, ``work`` by one other at a time.
+    """
+
+    def __init__(
+        self, candidate: Loaded, against: str, limits: Limits, timer: admission.Timer
+    ) -> None:
+        self.candidate, self._against, self._limits = candidate, against, limits
+        self._timer = timer
+        self._waiting: deque[Seen] = deque(maxlen=QUEUE)
+        self._busy = threading.Lock()
+        self._references = candidate.bundle.references()
+        self._inputs = Profile()
+        self._unsketched: list[tuple[Arrays, Arrays]] = []
+        self._disagreements: list[float] = []
+        self._confidences: list[float] = []
+        self._errors: list[float] = []
+        self._times: tuple[list[float], list[float]] = ([], [])  # new slot, current slot
+        self.judgement = WATCHING
+        self.evidence: dict[str, Any] = {}
+
+    def offer(self, seen: Seen) -> None:
+        """Let the new slot see what the current one has answered. Never waits."""
+        self._waiting.append(seen)
+
+    def work(self) -> None:
+        """Let the new slot answer all that waits; judge every ``JUDGED_EACH`` answers."""
+        if not self._busy.acquire(blocking=False):
+            return
+        try:
+            while self._waiting and self.judgement.standing is Standing.WATCHING:
+                self._compare(self._waiting.popleft())
+                if len(self._errors) % JUDGED_EACH == 0:
+                    self._judge()
+        finally:
+            self._busy.release()
+
+    def _compare(self, seen: Seen) -> None:
+        began = self._timer()
+        try:
+            answers = self.candidate.run(seen.feed)
+        except EdgeloopError:
+            self._errors.append(1.0)
+            return
+        self._times[0].append((self._timer() - began) * 1000)
+        self._times[1].append(seen.ms)
+        kind = self.candidate.kind
+        self._errors.append(0.0)
+        self._disagreements.append(float(kind.disagreement(seen.answers, answers)[0]))
+        self._confidences.append(float(kind.confidence(answers)[0]))
+        self._unsketched.append((seen.feed, answers))
+
+    def _judge(self) -> None:
+        declared, nearness = self._declared()
+        judgement = judge(
+            declared,
+            self._limits,
+            disagreements=self._disagreements,
+            confidences=self._confidences,
+            errors=self._errors,
+        )
+        if judgement.standing is Standing.PASSED:
+            judgement = self._passed(judgement)
+        self.evidence = {**judgement.figures, **nearness}
+        self.judgement = judgement
+
+    def _declared(self) -> tuple[Declared | None, dict[str, Any]]:
+        """What was declared for the population most like the inputs so far; None before 50."""
+        if self._unsketched:
+            feeds, answers = zip(*self._unsketched, strict=True)
+            self._unsketched = []
+            features = self.candidate.meaning.features(_stacked(feeds), _stacked(answers))
+            self._inputs.update(features)
+        found = nearest(self._references, self._inputs)
+        if found is None:
+            return None, {}
+        profile, distance = found
+        declared = self.candidate.bundle.declared_for(profile, self._against)
+        return declared, {"profile": profile, "distance": round(distance, 4)}
+
+    def _passed(self, judgement: Judgement) -> Judgement:
+        """Not before the population is known, and not when notably slower than its limit."""
+        if self._references and len(self._disagreements) < LEAST_ROWS:
+            return Judgement(standing=Standing.WATCHING, reason="", figures=judgement.figures)
+        limit = self.candidate.bundle.info.limits.latency_ms
+        found = admission.latency(limit, *self._times)
+        if found.verdict is not Verdict.FAIL:
+            return judgement
+        return Judgement(standing=Standing.FAILED, reason=found.reason, figures=judgement.figures)
+
+
+def _stacked(rows: tuple[Arrays, ...]) -> Arrays:
+    import numpy as np
+
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+class Trial:
+    """The new slot in charge, until it has given ``answers`` answers."""
+
+    def __init__(self, limits: Limits, answers: int) -> None:
+        self._limits = replace(limits, answers=answers)
+        self._lock = threading.Lock()
+        self._errors: list[float] = []
+        self.judgement = WATCHING
+        self._judge()
+
+    def saw(self, *, failed: bool) -> None:
+        """One answer that the new slot was asked for."""
+        with self._lock:
+            self._errors.append(float(failed))
+            if failed or len(self._errors) % JUDGED_EACH == 0 or self._enough():
+                self._judge()
+
+    def _enough(self) -> bool:
+        return len(self._errors) >= self._limits.answers
+
+    def _judge(self) -> None:
+        if self.judgement.standing is Standing.WATCHING:
+            self.judgement = judge(
+                None, self._limits, disagreements=(), confidences=(), errors=self._errors
+            )

@@ -1,0 +1,110 @@
+"""Raw inputs that go home: only where the device opted in, only confirmed ones, within a budget."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import TYPE_CHECKING
+
+from edgeloop.agent.database import Database
+from edgeloop.protocol import messages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeloop.agent.recent import Given
+    from edgeloop.clock import Clock
+    from edgeloop.types import Arrays, Json
+
+BATCH = 100  # samples in one message
+BATCH_BYTES = 1 << 19
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS samples (
+    answer TEXT PRIMARY KEY,
+    request INTEGER NOT NULL,
+    payload TEXT  -- NULL once the control plane has it: the row stays, so that it counts once
+);
+"""
+
+
+class Samples:
+    """Samples for one open request at a time. ``opted_in`` False: none are ever kept."""
+
+    def __init__(self, path: Path, clock: Clock, *, opted_in: bool, most_bytes: int) -> None:
+        self._database, self._clock = Database(path, SCHEMA), clock
+        self._opted_in, self._most = opted_in, most_bytes
+        self._request: messages.SampleRequest | None = None
+        self._since = 0.0
+
+    @property
+    def opted_in(self) -> bool:
+        """Whether inputs may leave this device at all."""
+        return self._opted_in
+
+    def ask(self, request: messages.SampleRequest | None) -> None:
+        """The control plane's present request; None when it has none. Old ones are forgotten."""
+        if not self._opted_in or request == self._request:
+            return
+        if request is not None and (self._request is None or request.id != self._request.id):
+            self._since = self._clock.now()
+        self._request = request
+        with self._database.writing() as to:
+            gone = -1 if request is None else request.id
+            to.execute("DELETE FROM samples WHERE request != ?", (gone,))
+
+    def offer(self, answer_id: str, given: Given, truth: Json) -> None:
+        """Keep an input whose answer a person confirmed, when it is asked for and fits the budget.
+
+        Only answers given after the request came are taken.
+        """
+        request = self._request
+        if request is None or given.feed is None or given.time < self._since:
+            return
+        payload = json.dumps({"inputs": _encoded(given.feed), "truth": truth})
+        count, size = self._database.rows(
+            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM samples"
+        )[0]
+        if count >= request.count or size + len(payload) > self._most:
+            return
+        with self._database.writing() as to:
+            insert = "INSERT OR IGNORE INTO samples (answer, request, payload) VALUES (?,?,?)"
+            to.execute(insert, (answer_id, request.id, payload))
+
+    def batch(self) -> messages.Samples | None:
+        """What to send next; None when nothing waits."""
+        request = self._request
+        if request is None:
+            return None
+        query = "SELECT answer, payload FROM samples WHERE payload IS NOT NULL LIMIT ?"
+        rows: list[messages.Sample] = []
+        size = 0
+        for answer, payload in self._database.rows(query, BATCH):
+            size += len(payload)
+            if rows and size > BATCH_BYTES:
+                break
+            rows.append(messages.Sample(answer=answer, **json.loads(payload)))
+        return messages.Samples(request=request.id, samples=tuple(rows)) if rows else None
+
+    def acknowledged(self, batch: messages.Samples) -> None:
+        """The control plane has these."""
+        with self._database.writing() as to:
+            sent = [(sample.answer,) for sample in batch.samples]
+            to.executemany("UPDATE samples SET payload = NULL WHERE answer = ?", sent)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+
+def _encoded(feed: Arrays) -> dict[str, str]:
+    """Input name -> base64 of a ``.npy`` without the batch axis."""
+    import numpy as np
+
+    encoded = {}
+    for name, values in feed.items():
+        stream = io.BytesIO()
+        np.save(stream, values[0], allow_pickle=False)
+        encoded[name] = base64.b64encode(stream.getvalue()).decode()
+    return encoded

@@ -1,0 +1,139 @@
+"""Get bytes over HTTP by one method, bounded in size and slowness; no trust, no retries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgeloop.errors import ProtocolError, UnreachableError
+
+if TYPE_CHECKING:
+    from edgeloop.clock import Clock
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 10.0  # between two reads of the socket
+CHUNK = 1 << 16
+
+
+def _nothing() -> None:
+    """What closing a reply without a connection does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a server sent. Header names are in lower case; ``chunks`` can be read once."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Iterator[bytes]
+    close: Callable[[], None] = field(default=_nothing, repr=False)
+
+
+class Transport(Protocol):
+    """Sends one request.
+
+    Raises UnreachableError when no reply comes, at the call or while chunks are read, and
+    ProtocolError when the body has more than ``max_bytes``. Follows no redirect.
+    """
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+    ) -> Reply: ...
+
+
+class Urllib3Transport:
+    """The real one, with a pool of connections that several threads may use."""
+
+    def __init__(self) -> None:
+        import urllib3
+
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+        self._pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=2)
+
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+    ) -> Reply:
+        """See :class:`Transport`."""
+        from urllib3.exceptions import HTTPError
+
+        try:
+            response = self._pool.request(
+                method,
+                url,
+                headers=dict(headers),
+                body=body or None,
+                preload_content=False,
+                redirect=False,
+            )
+        except HTTPError as fault:
+            raise _unreachable(url, fault) from fault
+        return Reply(
+            status=response.status,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            chunks=bounded(url, _chunks(url, response), max_bytes),
+            close=response.close,
+        )
+
+
+def _chunks(url: str, response: Any) -> Iterator[bytes]:
+    from urllib3.exceptions import HTTPError
+
+    try:
+        # read1 gives what has come: a sender of one byte now and then is seen, not waited for
+        while chunk := response.read1(CHUNK, decode_content=False):
+            yield chunk
+        response.release_conn()
+    except HTTPError as fault:
+        raise _unreachable(url, fault) from fault
+    finally:
+        if not response.closed:
+            response.close()
+
+
+def _unreachable(url: str, fault: Exception) -> UnreachableError:
+    return UnreachableError(url, "must answer", got=fault.args[0] if fault.args else repr(fault))
+
+
+def bounded(what: str, chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+    """``chunks`` as they come.
+
+    Raises:
+        ProtocolError: there are more than ``max_bytes``.
+    """
+    came = 0
+    for chunk in chunks:
+        came += len(chunk)
+        if came > max_bytes:
+            raise ProtocolError(f"reply of {what}", f"must have at most {max_bytes} bytes")
+        yield chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """The slowest reply that is waited for; a slower one is broken off."""
+
+    bytes_per_second: float = 1024
+    window_seconds: float = 20
+
+
+def paced(what: str, chunks: Iterator[bytes], clock: Clock, pace: Pace) -> Iterator[bytes]:
+    """``chunks`` as they come; what was yielded before an error may be kept.
+
+    Raises:
+        UnreachableError: over a window of time they came slower than ``pace``.
+    """
+    began, came = clock.monotonic(), 0
+    for chunk in chunks:
+        yield chunk
+        came += len(chunk)
+        passed = clock.monotonic() - began
+        if passed < pace.window_seconds:
+            continue
+        if came < pace.bytes_per_second * passed:
+            raise UnreachableError(
+                what,
+                f"must come at {pace.bytes_per_second:.0f} bytes/s or more",
+                got=f"{came / passed:.0f} bytes/s over {passed:.0f} s",
+            )
+        began, came = clock.monotonic(), 0

@@ -1,0 +1,1 @@
+"""Model in, finding out, one check per file."""

@@ -1,0 +1,43 @@
+"""Which control plane a command talks to: a folder on this machine, or a URL and a token."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeloop.fleet.client import FleetClient
+
+TOKEN_VARIABLE = "EDGELOOP_TOKEN"  # noqa: S105  (the name of a variable)
+FleetOption = Annotated[
+    str,
+    typer.Option(
+        "--fleet",
+        envvar="EDGELOOP_FLEET",
+        help=f"Folder of a control plane on this machine, or its URL (token in {TOKEN_VARIABLE}).",
+    ),
+]
+FLEET = "fleet"
+
+
+def connect(fleet: str) -> FleetClient:
+    """The control plane that ``--fleet`` names.
+
+    Raises:
+        UnreachableError: nothing runs in that folder.
+        UnauthorizedError: a URL without a token.
+    """
+    from edgeloop.errors import UnauthorizedError
+    from edgeloop.fleet.client import FleetClient
+
+    if not fleet.startswith(("http://", "https://")):
+        return FleetClient.of_folder(Path(fleet))
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if not token:
+        raise UnauthorizedError(
+            f"control plane {fleet}", "needs a token", todo=f"Set {TOKEN_VARIABLE}"
+        )
+    return FleetClient(fleet, token)

@@ -1,0 +1,76 @@
+"""``report``: what happened in a loop, as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeloop.cli.connect import TOKEN_VARIABLE, connect
+from edgeloop.cli.output import Format, FormatOption, show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOG = "blobs.jsonl"  # where a control plane of this machine keeps its blob log, in its folder
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's command."""
+    app.command()(report)
+
+
+def report(
+    loop: Annotated[Path, typer.Option("--loop", help="The loop file.")] = Path("loop.yaml"),
+    fleet: Annotated[
+        str | None,
+        typer.Option(
+            "--fleet",
+            envvar="EDGELOOP_FLEET",
+            help=f"Folder or URL of a control plane (token in {TOKEN_VARIABLE}); without it, the"
+            " store alone is told.",
+        ),
+    ] = None,
+    blob_log: Annotated[
+        Path | None,
+        typer.Option(help="The blob server's log; found by itself in a folder of --fleet."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")] = Path(
+        "report.html"
+    ),
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Write one self-contained HTML file: checks, training, rollouts, drift, accuracy, lineage."""
+    from edgeloop.loop.file import load_loop
+    from edgeloop.loop.report import collect, render
+    from edgeloop.store.artifacts import Store
+
+    checked = load_loop(loop)
+    store = Store(checked.path(checked.settings.store))
+    log = blob_log or _log_of(fleet)
+    facts = collect(checked, store, blob_log=log, **_asked(fleet))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(render(facts), encoding="utf-8")
+    told = {"report": str(output), "releases": len(facts.releases), "devices": len(facts.lanes)}
+    show(told, form, f"wrote {output}")
+
+
+def _asked(fleet: str | None) -> Mapping[str, Any]:
+    """What the control plane says; nothing without one."""
+    from edgeloop.loop.report import windows_of
+
+    if fleet is None:
+        return {}
+    client = connect(fleet)
+    return {
+        "devices": client.devices(),
+        "rollouts": client.rollouts(),
+        "audit": client.audit(),
+        "windows": windows_of(client),
+    }
+
+
+def _log_of(fleet: str | None) -> Path | None:
+    found = Path(fleet, LOG) if fleet else None
+    return found if found is not None and found.is_file() else None

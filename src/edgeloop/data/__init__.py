@@ -1,0 +1,1 @@
+"""Sources, schema, splits: rows in, snapshots out."""

@@ -1,0 +1,162 @@
+"""A data set from a folder of images: one folder per class."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from edgeloop.data.snapshot import write
+from edgeloop.errors import DataError, MissingExtraError
+from edgeloop.plugins import register
+from edgeloop.types import AnswerSpec
+
+if TYPE_CHECKING:
+    from edgeloop.plugins import Context
+    from edgeloop.types import Array, Snapshot
+
+logger = logging.getLogger(__name__)
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
+FORMATS = ("PNG", "JPEG", "BMP")
+LARGEST = 50_000_000  # pixels; more in one file is refused before it is unpacked
+
+Side = Annotated[int, Field(ge=1, le=8192)]
+
+
+@register("source", "folder.v1")
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Folder:
+    """Images in ``root/<class>/*.png|jpg|jpeg|bmp``; ``root`` is relative to the loop file.
+
+    Classes are the folders' names in order. ``mode`` is ``L`` (grey, uint8[h, w]) or ``RGB``
+    (uint8[h, w, 3]), to which each image is converted. ``size`` (height, width) resizes each;
+    None demands that all have one size.
+    """
+
+    root: Path
+    mode: Literal["L", "RGB"] = "L"
+    size: tuple[Side, Side] | None = None
+
+    libraries: ClassVar[tuple[str, ...]] = ("numpy", "pillow")
+
+    def load(self, context: Context) -> Snapshot:
+        """Columns ``image`` and ``label`` (int64, index into the classes), by class, then by name.
+
+        Raises:
+            DataError: fewer than two classes, a class without images, a file that is no image, or
+                images of different sizes without ``size``; the message names the file.
+            MissingExtraError: Pillow is not installed.
+        """
+        import numpy as np
+
+        root = context.folder / self.root
+        found = _listed(root)
+        images = [self._image(path, root) for paths in found.values() for path in paths]
+        labels = np.repeat(np.arange(len(found)), [len(paths) for paths in found.values()])
+        snapshot = write(
+            name=root.name,
+            inputs={"image": np.stack(_of_one_size(images, found, root))},
+            target=("label", labels.astype(np.int64)),
+            answer=AnswerSpec(kind="label", params={"classes": list(found)}),
+            scratch=context.scratch,
+            provenance={
+                "source": "folder",
+                "files": len(images),
+                "sha256": self.inputs_digest(context.folder),
+                "licence": "not stated",
+            },
+        )
+        logger.info("data.done name=%s rows=%d classes=%d", root.name, len(images), len(found))
+        return snapshot
+
+    def inputs_digest(self, folder: Path) -> str:
+        """sha256 hex over the names and bytes of every image, so that a changed file counts.
+
+        Raises:
+            DataError: as ``load`` does for the folder's form.
+        """
+        root = folder / self.root
+        digest = hashlib.sha256()
+        for paths in _listed(root).values():
+            for path in paths:
+                digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def _image(self, path: Path, root: Path) -> Array:
+        import numpy as np
+
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise MissingExtraError(
+                "pillow", "must be installed to read images", todo="pip install 'edgeloop[train]'"
+            ) from error
+        try:
+            with Image.open(path, formats=FORMATS) as opened:
+                _check_pixels(opened.size, path, root)
+                image = opened.convert(self.mode)
+        except (OSError, SyntaxError, ValueError) as error:  # what Pillow's readers raise
+            raise DataError(
+                f"image {path.relative_to(root)}",
+                "must be a whole PNG, JPEG or BMP file",
+                got=f"{path.stat().st_size} bytes that cannot be decoded",
+                todo="Replace the file, or take it out of the folder",
+            ) from error
+        if self.size is not None:
+            image = image.resize(self.size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(image)
+
+
+def _listed(root: Path) -> dict[str, list[Path]]:
+    """The images of each class, both in order; what is hidden is passed over."""
+    if not root.is_dir():
+        raise DataError(f"folder {root.name}", "must exist", todo="It is relative to the loop file")
+    classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if len(classes) < 2:
+        raise DataError(
+            f"folder {root.name}",
+            "must have a folder for each of two classes or more",
+            got=", ".join(p.name for p in classes) or "none",
+        )
+    found = {p.name: sorted(f for f in p.iterdir() if _is_image(f)) for p in classes}
+    for name, paths in found.items():
+        if not paths:
+            raise DataError(
+                f"class folder {root.name}/{name}",
+                f"must hold images ({', '.join(ENDINGS)})",
+                got="none",
+                todo="Add some, or remove the folder",
+            )
+    return found
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+
+
+def _check_pixels(size: tuple[int, int], path: Path, root: Path) -> None:
+    if size[0] * size[1] > LARGEST:
+        raise DataError(
+            f"image {path.relative_to(root)}",
+            f"must have {LARGEST} pixels or fewer",
+            got=f"{size[0]} x {size[1]}",
+        )
+
+
+def _of_one_size(images: list[Array], found: dict[str, list[Path]], root: Path) -> list[Array]:
+    paths = [path for each in found.values() for path in each]
+    for image, path in zip(images, paths, strict=True):
+        if image.shape != images[0].shape:
+            raise DataError(
+                f"image {path.relative_to(root)}",
+                f"must be {images[0].shape[1]} x {images[0].shape[0]} pixels as the first image is",
+                got=f"{image.shape[1]} x {image.shape[0]}",
+                todo="Set size: [height, width] to resize every image",
+            )
+    return images

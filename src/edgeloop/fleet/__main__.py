@@ -1,0 +1,57 @@
+"""The control plane's process: ``python -m edgeloop.fleet --folder F --port P``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from edgeloop.errors import EdgeloopError
+from edgeloop.fleet.server import serve
+from edgeloop.fleet.settings import Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until told to end; the exit status is the error's."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    settings = Settings(
+        folder=given.folder,
+        repository=given.repository or given.folder / "repository",
+        layout=given.layout or given.folder / "layout",
+        database=given.database,
+        host=given.host,
+        port=given.port,
+        poll_seconds=given.poll_seconds,
+        tick_seconds=given.tick_seconds,
+    )
+    try:
+        serve(settings, until_stdin_closes=given.until_stdin_closes)
+    except EdgeloopError as error:
+        print(error, file=sys.stderr)  # noqa: T201  (a program's last word)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edgeloop.fleet", description="The control plane.")
+    parser.add_argument("--folder", type=Path, required=True, help="database, token, logs")
+    parser.add_argument("--repository", type=Path, help="TUF repository (<folder>/repository)")
+    parser.add_argument("--layout", type=Path, help="OCI layout (<folder>/layout)")
+    parser.add_argument("--database", default="", help="SQLAlchemy URL (SQLite in the folder)")
+    parser.add_argument("--host", default="127.0.0.1", help="address (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one (0)")
+    parser.add_argument("--poll-seconds", type=float, default=5.0, help="for devices (5)")
+    parser.add_argument("--tick-seconds", type=float, default=1.0, help="between ticks (1)")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end when stdin reaches its end"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,245 @@
+"""What an operator's programs call: every endpoint of the control plane as a typed method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+from urllib.parse import quote, urlencode
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgeloop.errors import EdgeloopError, ProtocolError, UnreachableError, all_errors
+from edgeloop.fleet.views import (
+    AuditLine,
+    DeviceView,
+    Health,
+    Note,
+    PinOrder,
+    RollbackOrder,
+    RolloutOrder,
+    RolloutView,
+    SampleOrder,
+    SampleRequestView,
+    SampleView,
+    TokenOrder,
+    TokenView,
+    WindowView,
+)
+from edgeloop.protocol.messages import VERSION, VERSION_HEADER, Message
+from edgeloop.types import Json
+
+# (method, url, headers, body) -> (status, body); raises UnreachableError when no answer comes
+Transport: TypeAlias = Callable[[str, str, Mapping[str, str], bytes], tuple[int, bytes]]
+
+TIMEOUT = 20.0  # seconds
+PAGE = 500
+T = TypeVar("T")
+
+
+def over_urllib3(timeout: float = TIMEOUT) -> Transport:
+    """Requests over one pool of connections, tried once each."""
+    import urllib3
+
+    pool = urllib3.PoolManager(timeout=timeout, retries=False)
+
+    def send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        try:
+            reply = pool.request(method, url, headers=dict(headers), body=body)
+        except urllib3.exceptions.HTTPError as error:
+            raise UnreachableError(
+                f"control plane at {url.partition('/v1')[0]}",
+                "must answer",
+                got=type(error).__name__,
+                todo="Is it running? `edgeloop fleet up` starts one",
+            ) from error
+        return reply.status, reply.data
+
+    return send
+
+
+class FleetClient:
+    """The control plane at ``url``, as the operator whose ``token`` this is.
+
+    Every method raises the error that the control plane answers with, as the class of that error's
+    number, and UnreachableError when no answer comes.
+    """
+
+    def __init__(self, url: str, token: str, transport: Transport | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._token, self._send = token, transport or over_urllib3()
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> FleetClient:
+        """The control plane that runs in ``folder`` on this machine.
+
+        Raises:
+            UnreachableError: none runs there.
+        """
+        try:
+            running = json.loads((folder / "fleet.json").read_text())
+            token = (folder / "operator.token").read_text().strip()
+        except FileNotFoundError as error:
+            raise UnreachableError(
+                f"control plane of {folder.name}",
+                "must be running",
+                todo="`edgeloop fleet up` starts one",
+            ) from error
+        return cls(running["url"], token)
+
+    def __repr__(self) -> str:
+        return f"FleetClient(url={self.url!r}, token=<hidden>)"
+
+    def health(self) -> Health:
+        """Whether it answers and applies its rules."""
+        return self._ask(Health, "GET", "/healthz")
+
+    def devices(self) -> list[DeviceView]:
+        """Every device, by name."""
+        return self._ask(list[DeviceView], "GET", "/v1/devices")
+
+    def device(self, key: str) -> DeviceView:
+        """One device, by its id or its name."""
+        return self._ask(DeviceView, "GET", _device(key))
+
+    def hold(self, key: str) -> DeviceView:
+        """Select this device for nothing new."""
+        return self._ask(DeviceView, "POST", _device(key, "hold"))
+
+    def release_hold(self, key: str) -> DeviceView:
+        """The inverse of :meth:`hold`."""
+        return self._ask(DeviceView, "POST", _device(key, "release-hold"))
+
+    def pin(self, key: str, name: str, channel: str, version: int) -> DeviceView:
+        """Keep this device on one listed release."""
+        order = PinOrder(name=name, channel=channel, version=version)
+        return self._ask(DeviceView, "POST", _device(key, "pin"), order)
+
+    def unpin(self, key: str) -> DeviceView:
+        """The inverse of :meth:`pin`."""
+        return self._ask(DeviceView, "POST", _device(key, "unpin"))
+
+    def decommission(self, key: str) -> DeviceView:
+        """Listen to this device no more, for ever."""
+        return self._ask(DeviceView, "POST", _device(key, "decommission"))
+
+    def create_token(
+        self, labels: Mapping[str, str] | None = None, valid_seconds: float = 86_400
+    ) -> TokenView:
+        """A one-time enrolment token."""
+        order = TokenOrder(labels=dict(labels or {}), valid_seconds=valid_seconds)
+        return self._ask(TokenView, "POST", "/v1/tokens", order)
+
+    def rollouts(self) -> list[RolloutView]:
+        """Every rollout without its jobs, oldest first."""
+        return self._ask(list[RolloutView], "GET", "/v1/rollouts")
+
+    def rollout(self, number: int) -> RolloutView:
+        """One rollout with every job."""
+        return self._ask(RolloutView, "GET", f"/v1/rollouts/{number}")
+
+    def create_rollout(
+        self, name: str, channel: str, version: int, *, start: bool = True
+    ) -> RolloutView:
+        """Bring a listed release to devices by its signed plan."""
+        order = RolloutOrder(name=name, channel=channel, version=version, start=start)
+        return self._ask(RolloutView, "POST", "/v1/rollouts", order)
+
+    def start(self, number: int) -> RolloutView:
+        """Start a draft."""
+        return self._ask(RolloutView, "POST", f"/v1/rollouts/{number}/start")
+
+    def pause(self, number: int) -> RolloutView:
+        """Offer nothing new until it is resumed."""
+        return self._ask(RolloutView, "POST", f"/v1/rollouts/{number}/pause")
+
+    def resume(self, number: int) -> RolloutView:
+        """Go on after a pause."""
+        return self._ask(RolloutView, "POST", f"/v1/rollouts/{number}/resume")
+
+    def stop(self, number: int, reason: str = "") -> RolloutView:
+        """End a rollout early."""
+        query = urlencode({"reason": reason})
+        return self._ask(RolloutView, "POST", f"/v1/rollouts/{number}/stop?{query}")
+
+    def roll_back(self, number: int, version: int, select: str = "all") -> RolloutView:
+        """Bring devices back to a listed release by hand; gives the rollout that does it."""
+        order = RollbackOrder(version=version, select=select)
+        return self._ask(RolloutView, "POST", f"/v1/rollouts/{number}/rollback", order)
+
+    def windows(
+        self, select: str = "all", bundle: str = "", since: int = 0, limit: int = PAGE
+    ) -> list[WindowView]:
+        """Up to ``limit`` stored windows of the selected devices after ``since``, oldest first."""
+        query = {"select": select, "bundle": bundle, "since": since, "limit": limit}
+        return self._ask(list[WindowView], "GET", f"/v1/windows?{urlencode(query)}")
+
+    def request_samples(
+        self, select: str, count: int, per_device: int | None = None
+    ) -> SampleRequestView:
+        """Ask the opted-in devices of a selector for samples."""
+        order = SampleOrder(select=select, count=count, per_device=per_device)
+        return self._ask(SampleRequestView, "POST", "/v1/sample-requests", order)
+
+    def sample_requests(self) -> list[SampleRequestView]:
+        """Every request for samples, oldest first."""
+        return self._ask(list[SampleRequestView], "GET", "/v1/sample-requests")
+
+    def close_samples(self, number: int) -> SampleRequestView:
+        """Take no more samples for a request."""
+        return self._ask(SampleRequestView, "POST", f"/v1/sample-requests/{number}/close")
+
+    def samples(self, request: int) -> Iterator[SampleView]:
+        """Every sample of a request, in the order in which they came, page by page."""
+        since = 0
+        while True:
+            query = urlencode({"request": request, "since": since, "limit": PAGE})
+            page = self._ask(list[SampleView], "GET", f"/v1/samples?{query}")
+            yield from page
+            if len(page) < PAGE:
+                return
+            since = page[-1].seq
+
+    def audit(self, after: int = 0) -> Iterator[AuditLine]:
+        """Every line of the audit log after ``after``, oldest first, page by page."""
+        while True:
+            query = urlencode({"after": after, "limit": PAGE})
+            page = self._ask(list[AuditLine], "GET", f"/v1/audit?{query}")
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1].id
+
+    def note(self, action: str, subject: str, detail: Mapping[str, Json]) -> AuditLine:
+        """Record an alarm or a fired trigger; ``action`` begins with ``trigger.``."""
+        message = Note(action=action, subject=subject, detail=dict(detail))
+        return self._ask(AuditLine, "POST", "/v1/audit", message)
+
+    def _ask(self, kind: type[T], method: str, path: str, message: Message | None = None) -> T:
+        headers = {"Authorization": f"Bearer {self._token}", VERSION_HEADER: str(VERSION)}
+        body = b""
+        if message is not None:
+            headers["Content-Type"] = "application/json"
+            body = message.model_dump_json().encode()
+        status, answer = self._send(method, self.url + path, headers, body)
+        if status >= 400:
+            raise error_of(status, answer)
+        try:
+            return TypeAdapter(kind).validate_json(answer)
+        except ValidationError as error:
+            raise ProtocolError(f"answer to {method} {path}", "must fit its schema") from error
+
+
+def _device(key: str, verb: str = "") -> str:
+    return f"/v1/devices/{quote(key, safe='')}" + (f"/{verb}" if verb else "")
+
+
+def error_of(status: int, answer: bytes) -> EdgeloopError:
+    """The error that an answer tells, as the class of its number."""
+    try:
+        told = json.loads(answer)["error"]
+        kind = next(one for one in all_errors() if one.number == told["number"])
+        return kind(told["thing"], told["rule"], got=told["got"], todo=told["todo"])
+    except (ValueError, KeyError, TypeError, StopIteration):
+        return UnreachableError("control plane", "must answer as one does", got=f"status {status}")

@@ -1,0 +1,79 @@
+"""What devices ask over HTTP. Each request is signed, and acts for the device that signed it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+from edgeloop.fleet import devices, signals
+from edgeloop.fleet.calls import Call, by_device
+from edgeloop.fleet.plane import Plane
+from edgeloop.fleet.views import Received
+from edgeloop.protocol.messages import Desired, Enrol, Enrolled, Report, Samples, Windows
+
+router = APIRouter(prefix="/v1", tags=["devices"])
+NOT_MODIFIED = 304
+
+
+async def the_plane(request: Request) -> Plane:
+    """The control plane of this application; async, since it need not go to a thread."""
+    plane: Plane = request.app.state.plane
+    return plane
+
+
+async def the_call(request: Request) -> Call:
+    """The request as it was signed: the path as it came over the wire, not decoded."""
+    scope = request.scope
+    query = scope["query_string"].decode("latin-1")
+    path = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
+    return Call(
+        method=request.method,
+        url=f"http://control-plane{path}" + (f"?{query}" if query else ""),
+        headers=dict(request.headers),
+        body=await request.body(),
+    )
+
+
+PlaneOf = Annotated[Plane, Depends(the_plane)]
+CallOf = Annotated[Call, Depends(the_call)]
+
+
+@router.post("/enrol")
+def enrol(message: Enrol, call: CallOf, plane: PlaneOf) -> Enrolled:
+    """A one-time token makes a public key a device. Signed by the key in the body."""
+    return devices.enrol(plane, call, message)
+
+
+@router.get("/desired", response_model=Desired, responses={NOT_MODIFIED: {}})
+def desired(call: CallOf, plane: PlaneOf, if_none_match: Annotated[str, Header()] = "") -> Response:
+    """What the device should be. With an ETag; 304 when nothing changed."""
+    with by_device(plane, call) as (session, device):
+        body = devices.desired(plane, session, device).model_dump_json().encode()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    if tag in if_none_match:
+        return Response(status_code=NOT_MODIFIED, headers={"ETag": tag})
+    return Response(body, media_type="application/json", headers={"ETag": tag})
+
+
+@router.post("/report")
+def report(message: Report, call: CallOf, plane: PlaneOf) -> Received:
+    """What the device says of itself."""
+    with by_device(plane, call) as (session, device):
+        devices.report(plane, session, device, message)
+    return Received(accepted=(str(message.moves),))
+
+
+@router.post("/windows")
+def windows(message: Windows, call: CallOf, plane: PlaneOf) -> Received:
+    """Signals, window by window. Each is counted once by its id; all accepted may be forgotten."""
+    with by_device(plane, call) as (session, device):
+        return signals.keep_windows(session, device, message, plane.clock.now())
+
+
+@router.post("/samples")
+def samples(message: Samples, call: CallOf, plane: PlaneOf) -> Received:
+    """Samples for a request. Each is counted once by its answer id, within the request's budget."""
+    with by_device(plane, call) as (session, device):
+        return signals.keep_samples(session, device, message, plane.clock.now())

@@ -1,0 +1,35 @@
+"""The names of everything that the audit log records; one place, so that none is typed twice."""
+
+from enum import StrEnum
+
+
+class Event(StrEnum):
+    """What happened. An operator's own notes are ``trigger.*`` and are not listed here."""
+
+    OPERATOR_CREATED = "operator.created"
+    TOKEN_CREATED = "token.created"  # noqa: S105  (the name of an event)
+    DEVICE_ENROLLED = "device.enrolled"
+    DEVICE_STATE = "device.state"  # a report changed the state or what is running
+    DEVICE_HELD = "device.held"
+    DEVICE_RELEASED = "device.hold_released"
+    DEVICE_PINNED = "device.pinned"
+    DEVICE_UNPINNED = "device.unpinned"
+    DEVICE_DECOMMISSIONED = "device.decommissioned"
+    DEVICE_SKIPPED = "device.skipped"  # a rollout selects it, yet it may not be selected
+    ROLLOUT_CREATED = "rollout.created"
+    ROLLOUT_STARTED = "rollout.started"
+    ROLLOUT_PAUSED = "rollout.paused"
+    ROLLOUT_RESUMED = "rollout.resumed"
+    ROLLOUT_STOPPED = "rollout.stopped"
+    ROLLOUT_ROLLED_BACK = "rollout.rolled_back"
+    ROLLOUT_FINISHED = "rollout.finished"
+    ROLLOUT_STAGE = "rollout.stage"  # a group's next stage opened
+    JOB_OFFERED = "job.offered"
+    JOB_SUCCEEDED = "job.succeeded"
+    JOB_FAILED = "job.failed"
+    JOB_REJECTED = "job.rejected"
+    JOB_TIMED_OUT = "job.timed_out"
+    JOB_REMOVED = "job.removed"
+    SAMPLES_REQUESTED = "samples.requested"
+    SAMPLES_RECEIVED = "samples.received"
+    SAMPLES_CLOSED = "samples.closed"

@@ -1,0 +1,129 @@
+"""Start and stop a control plane of a folder as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from edgeloop.errors import PortInUseError, UnreachableError
+from edgeloop.fleet.client import FleetClient
+from edgeloop.fleet.settings import Settings
+from edgeloop.types import Json
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+
+def start(settings: Settings) -> Json:
+    """Start a control plane that outlives this process; one that runs already is left alone.
+
+    Gives its ``url`` and ``pid``.
+
+    Raises:
+        PortInUseError: another program listens on the port.
+        UnreachableError: it did not come up; the end of its log is in the message.
+    """
+    running = _running(settings.folder)
+    if running is not None:
+        return running
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    log = settings.folder / "fleet.log"
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            command(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        running = _running(settings.folder)
+        if running is not None and running["pid"] == process.pid:
+            return running
+        time.sleep(0.05)
+    if process.poll() is None:
+        process.terminate()
+    raise _why(settings, process.wait(), log)
+
+
+def command(settings: Settings) -> list[str]:
+    """The command line of a control plane with these settings."""
+    return [
+        sys.executable, "-m", "edgeloop.fleet",
+        "--folder", str(settings.folder),
+        "--repository", str(settings.repository),
+        "--layout", str(settings.layout),
+        "--database", settings.database,
+        "--host", settings.host,
+        "--port", str(settings.port),
+        "--poll-seconds", str(settings.poll_seconds),
+        "--tick-seconds", str(settings.tick_seconds),
+    ]  # fmt: skip
+
+
+def stop(folder: Path) -> bool:
+    """End the control plane of a folder; False when none runs.
+
+    Raises:
+        UnreachableError: it did not end when it was asked.
+    """
+    running = _running(folder)
+    if running is None:
+        return False
+    os.kill(running["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _alive(running["pid"]):
+        if time.monotonic() > deadline:
+            raise UnreachableError(
+                f"control plane {running['pid']}",
+                f"must end within {STOP_SECONDS:.0f} s of SIGTERM",
+                todo="Look at fleet.log, then end it by its process id",
+            )
+        time.sleep(0.05)
+    return True
+
+
+def _running(folder: Path) -> Json | None:
+    """What ``fleet.json`` says, when that process is alive and answers."""
+    try:
+        told = json.loads((folder / "fleet.json").read_bytes())
+        if not _alive(told["pid"]):
+            return None
+        FleetClient.of_folder(folder).health()
+    except (FileNotFoundError, ValueError, UnreachableError):
+        return None
+    return told
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return os.waitpid(pid, os.WNOHANG) == (0, 0)
+    except ChildProcessError:  # somebody else's child: only its own parent can see it end
+        return True
+
+
+def _why(settings: Settings, status: int, log: Path) -> PortInUseError | UnreachableError:
+    last = log.read_text().strip().splitlines()[-1:] or [""]
+    if status == PortInUseError.exit_code and f"[{PortInUseError.number}]" in last[0]:
+        return PortInUseError(
+            f"port {settings.port}",
+            "must be free",
+            got="another program on it",
+            todo="Choose another with --port; 0 takes any free one",
+        )
+    return UnreachableError(
+        f"control plane of {settings.folder}",
+        "must come up",
+        got=last[0],
+        todo=f"See {log}",
+    )

@@ -1,0 +1,170 @@
+"""The control plane as a process: the application, its tick, and an orderly start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio.to_thread
+import uvicorn
+from fastapi import FastAPI, Response
+from sqlalchemy.exc import OperationalError
+
+from edgeloop.clock import Clock, SystemClock
+from edgeloop.errors import PortInUseError
+from edgeloop.fleet import blobs, conduct, device_api, faults, operator_api, operators
+from edgeloop.fleet.database import Database
+from edgeloop.fleet.gate import Gate
+from edgeloop.fleet.plane import Plane
+from edgeloop.fleet.settings import Listing, Settings, listing_of
+from edgeloop.fleet.views import Health
+from edgeloop.protocol.messages import VERSION
+
+logger = logging.getLogger(__name__)
+UNAVAILABLE = 503
+LATE = 30.0  # seconds without a tick after which the control plane is not healthy
+GRACE = 3  # seconds that open requests have at the end
+
+
+def create_app(settings: Settings, clock: Clock, listing: Listing | None = None) -> FastAPI:
+    """The application on its database, which is made or brought up to date first.
+
+    ``listing`` gives a channel's signed list; without it, it is read from the repository.
+    """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    plane = Plane(
+        settings=settings,
+        database=Database(settings.database_url),
+        clock=clock,
+        listing=listing or listing_of(settings.repository),
+    )
+    operators.ensure_first(plane)
+    app = FastAPI(
+        title="edgeloop control plane",
+        version=str(VERSION),
+        description="Devices sign each request (RFC 9421); operators bear a token.",
+        lifespan=_ticking,
+    )
+    app.state.plane, app.state.ticked = plane, None
+    for router in (device_api.router, operator_api.router, blobs.router):
+        app.include_router(router)
+    app.get("/healthz", tags=["operators"])(_health(app))
+    faults.install(app)
+    app.add_middleware(Gate, clock=clock)
+    return app
+
+
+def tick(app: FastAPI) -> int:
+    """Apply the rules of every rollout once; how many decisions they took."""
+    plane: Plane = app.state.plane
+    with plane.database.begin() as session:
+        decisions = conduct.tick(session, plane.clock.now())
+    app.state.ticked = plane.clock.monotonic()
+    return decisions
+
+
+def _health(app: FastAPI) -> Any:
+    def health(response: Response) -> Health:
+        """Whether it answers, and the rules are applied."""
+        ticked = app.state.ticked
+        ago = None if ticked is None else app.state.plane.clock.monotonic() - ticked
+        well = ago is None or ago < LATE
+        response.status_code = 200 if well else UNAVAILABLE
+        status = "ok" if well else "rules are not applied"
+        return Health(status=status, protocol=VERSION, ticked=ago)
+
+    return health
+
+
+@asynccontextmanager
+async def _ticking(app: FastAPI) -> AsyncIterator[None]:
+    task = asyncio.create_task(_tick_forever(app))
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    app.state.plane.database.close()
+
+
+async def _tick_forever(app: FastAPI) -> None:
+    while True:
+        try:
+            await anyio.to_thread.run_sync(tick, app)
+        except OperationalError as error:  # the database is busy or full: the next one may do
+            logger.warning("tick.done failed=%s", error.orig)
+        await asyncio.sleep(app.state.plane.settings.tick_seconds)
+
+
+def serve(settings: Settings, *, until_stdin_closes: bool = False) -> None:
+    """Run until SIGTERM or SIGINT, or until stdin reaches its end, so that no orphan stays.
+
+    ``fleet.json`` in the folder says url and pid meanwhile.
+
+    Raises:
+        PortInUseError: another program listens on the address; nothing was started.
+    """
+    with _bound(settings) as listener:
+        signal.signal(signal.SIGTERM, _leave)
+        app = create_app(settings, SystemClock())
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE
+        )
+        server = uvicorn.Server(config)
+        if until_stdin_closes:
+            threading.Thread(target=_watch_stdin, args=(server,), daemon=True).start()
+        with _announced(settings, listener):
+            server.run(sockets=[listener])
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    sys.exit(0)  # uvicorn raises the signal again after its own orderly end
+
+
+def _watch_stdin(server: uvicorn.Server) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    server.should_exit = True
+
+
+@contextmanager
+def _bound(settings: Settings) -> Iterator[socket.socket]:
+    # asyncio turns Nagle's delay (40 ms a reply) off only where the protocol is named
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(
+            f"address {settings.host}:{settings.port}",
+            "must be free to listen on",
+            got=error.strerror,
+            todo="End the other program, or choose another port (0 takes any free one)",
+        ) from error
+    try:
+        yield listener
+    finally:
+        listener.close()
+
+
+@contextmanager
+def _announced(settings: Settings, listener: socket.socket) -> Iterator[None]:
+    host, port = listener.getsockname()
+    url = f"http://{host}:{port}"
+    draft = settings.running_file.with_suffix(".draft")
+    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    draft.rename(settings.running_file)
+    logger.info("serve.done url=%s", url)
+    try:
+        yield
+    finally:
+        settings.running_file.unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""Where a control plane keeps its things and where it listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from edgeloop.protocol.messages import ChannelList
+
+Listing: TypeAlias = Callable[[str, str], ChannelList]  # (name, channel) -> the signed list
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A control plane of one folder.
+
+    ``repository`` is the TUF repository and ``layout`` the OCI image layout that it serves.
+    ``database`` is an SQLAlchemy URL; empty means ``fleet.db`` in the folder. Port 0 takes any free
+    one.
+    """
+
+    folder: Path
+    repository: Path
+    layout: Path
+    database: str = ""
+    host: str = "127.0.0.1"
+    port: int = 0
+    poll_seconds: float = 5.0  # what devices are told
+    tick_seconds: float = 1.0  # how often the rules are applied by themselves
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL."""
+        return self.database or f"sqlite:///{self.folder.absolute() / 'fleet.db'}"
+
+    @property
+    def token_file(self) -> Path:
+        """Where the first operator's token lies."""
+        return self.folder / "operator.token"
+
+    @property
+    def running_file(self) -> Path:
+        """Says url and pid while a server runs."""
+        return self.folder / "fleet.json"
+
+    @property
+    def blob_log(self) -> Path:
+        """One JSON line per request for bytes."""
+        return self.folder / "blobs.jsonl"
+
+
+def listing_of(repository: Path) -> Listing:
+    """The channels' lists of a local TUF repository."""
+
+    def read(name: str, channel: str) -> ChannelList:
+        from edgeloop.release.repository import read_list
+
+        return read_list(repository, name, channel)
+
+    return read

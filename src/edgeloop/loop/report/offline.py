@@ -1,0 +1,176 @@
+"""The offline half of a report: releases, checks, trainings and lineage, from the store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from edgeloop.loop.report.facts import CheckLine, Confusion, Node, Promise, ReleaseFacts, Training
+from edgeloop.quantities import BYTES, SECONDS
+from edgeloop.release.bundle import BundleInfo
+from edgeloop.store.artifacts import Store
+from edgeloop.store.manifest import layers_of
+from edgeloop.types import Artifact, Finding, Json
+
+BOUND = re.compile(r"[^0-9-]*(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)")
+
+
+def bundles(store: Store, name: str, channel: str) -> dict[int, Artifact]:
+    """Version -> bundle of every release that the store has a tag for, oldest first."""
+    tag = re.compile(rf"{re.escape(name)}-{re.escape(channel)}-([0-9]+)")
+    found = {
+        int(match[1]): digest
+        for text, digest in store.layout.tags().items()
+        if (match := tag.fullmatch(text))
+    }
+    return {version: store.open(found[version]) for version in sorted(found)}
+
+
+def release(store: Store, version: int, bundle: Artifact) -> ReleaseFacts:
+    """One release, with the findings that its bundle was made from."""
+    findings = _findings(store, bundle)
+    declared = BundleInfo.model_validate(bundle.meta).declared
+    matrices = [found for one in findings if (found := confusion(one.evidence))]
+    return ReleaseFacts(
+        version=version,
+        digest=bundle.digest,
+        size=sum(_layers(store, bundle).values()),
+        checks=tuple(check_line(one) for one in findings),
+        declared=tuple(
+            Promise(
+                profile=one.profile,
+                rows=one.rows,
+                disagreement=one.disagreement if one.against else None,
+                confidence=one.confidence,
+            )
+            for one in declared
+        ),
+        confusion=matrices[0] if matrices else None,
+    )
+
+
+def _findings(store: Store, bundle: Artifact) -> list[Finding]:
+    parents = [store.open(parent) for parent in bundle.parents]
+    return [Finding.from_meta(one.meta) for one in parents if one.kind == "finding"]
+
+
+def check_line(finding: Finding) -> CheckLine:
+    """A finding with its limit as a number beside the words."""
+    return CheckLine(
+        check=finding.check,
+        verdict=str(finding.verdict),
+        value=finding.value,
+        unit=finding.unit,
+        limit=finding.limit,
+        bound=bound(finding.limit, finding.unit),
+        interval=finding.interval,
+        reason=finding.reason,
+    )
+
+
+def bound(limit: str, unit: str) -> float | None:
+    """The number of a written limit in ``unit``: ``("<= 300 kB", "bytes")`` -> 300000.
+
+    None when there is no number in it.
+    """
+    found = BOUND.match(limit)
+    if found is None:
+        return None
+    value, written = float(found[1]), found[2]
+    if written in BYTES and unit == "bytes":
+        return value * BYTES[written]
+    if written in SECONDS and unit in SECONDS:
+        return value * SECONDS[written] / SECONDS[unit]
+    return value / 100 if written == "%" else value
+
+
+def confusion(evidence: Mapping[str, Json]) -> Confusion | None:
+    """The confusion matrix in a finding's evidence; None when there is none.
+
+    ``confusion`` holds the counts, truth by answer; ``classes`` the names, where they are known.
+    """
+    counts = evidence.get("confusion")
+    if not isinstance(counts, list) or not counts:
+        return None
+    names = evidence.get("classes") or range(len(counts))
+    return Confusion(
+        labels=tuple(str(name) for name in names),
+        counts=tuple(tuple(int(value) for value in row) for row in counts),
+    )
+
+
+def blobs(store: Store, found: Mapping[int, Artifact]) -> dict[int, dict[str, int]]:
+    """Version -> the blobs that a device fetches for it, digest -> bytes."""
+    return {version: _layers(store, bundle) for version, bundle in found.items()}
+
+
+def _layers(store: Store, bundle: Artifact) -> dict[str, int]:
+    named, description = layers_of(store.layout.read(bundle.digest), bundle.digest)
+    return {layer.digest: layer.size for layer in (*named, description)}
+
+
+def trainings(store: Store, found: Mapping[int, Artifact]) -> tuple[Training, ...]:
+    """Every recipe step that a release came from, oldest first, with its curves."""
+    built: dict[str, tuple[Artifact, list[int]]] = {}
+    for version, bundle in found.items():
+        for artifact in _own_lineage(store, bundle):
+            if artifact.made_by.plugin.startswith("recipe/"):
+                built.setdefault(artifact.digest, (artifact, []))[1].append(version)
+    return tuple(_training(artifact, versions) for artifact, versions in built.values())
+
+
+def _own_lineage(store: Store, bundle: Artifact) -> list[Artifact]:
+    """What a bundle came from by its model: other releases that it was compared with left out."""
+    model = next(one for one in map(store.open, bundle.parents) if one.kind == "model")
+    return store.lineage(model.digest)
+
+
+def _training(artifact: Artifact, versions: list[int]) -> Training:
+    notes = artifact.meta.get("notes", {})
+    curves = notes.get("curves", {})
+    return Training(
+        digest=artifact.digest,
+        plugin=artifact.made_by.plugin.removeprefix("recipe/"),
+        releases=tuple(versions),
+        fine_tuned=bool(notes.get("fine_tuned", False)),
+        curves={name: tuple(float(v) for v in curve) for name, curve in sorted(curves.items())},
+    )
+
+
+def lineage(store: Store, found: Mapping[int, Artifact]) -> tuple[Node, ...]:
+    """What the newest release came from, parents before children; its checks are one box."""
+    if not found:
+        return ()
+    newest = found[max(found)]
+    versions = {bundle.digest: version for version, bundle in found.items()}
+    artifacts = store.lineage(newest.digest)
+    box = {a.digest: f"checks {a.parents[0]}" for a in artifacts if a.kind == "finding"}
+    nodes: dict[str, Node] = {}
+    for artifact in artifacts:
+        key = box.get(artifact.digest, artifact.digest)
+        parents = tuple(dict.fromkeys(box.get(parent, parent) for parent in artifact.parents))
+        before = nodes.get(key)
+        if before is not None:
+            parents = tuple(dict.fromkeys((*before.parents, *parents)))
+        many = sum(name == key for name in box.values())
+        nodes[key] = _node(key, artifact, parents, versions.get(artifact.digest), many)
+    return tuple(nodes.values())
+
+
+def _node(
+    key: str, artifact: Artifact, parents: tuple[str, ...], version: int | None, many: int
+) -> Node:
+    plugin = artifact.made_by.plugin.rpartition("/")[2]
+    if artifact.kind == "finding":
+        title = "1 check" if many == 1 else f"{many} checks"
+        return Node(id=key, kind="checks", title=title, detail="", parents=parents, release=None)
+    rows = f" · {artifact.meta['rows']} rows" if artifact.kind == "snapshot" else ""
+    title = plugin if version is None else f"release {version}"
+    return Node(
+        id=key,
+        kind=artifact.kind,
+        title=title,
+        detail=artifact.digest[7:19] + rows,
+        parents=parents,
+        release=version,
+    )

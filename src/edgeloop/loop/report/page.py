@@ -1,0 +1,42 @@
+"""Write the facts of a loop as one HTML file that asks the network for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from types import MappingProxyType
+
+from edgeloop.errors import MissingExtraError
+from edgeloop.loop.report.canvas import release_variable
+from edgeloop.loop.report.facts import Facts
+from edgeloop.loop.report.sections import sections
+from edgeloop.loop.report.story import sentences
+
+TEMPLATE = "page.html.j2"
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+def render(facts: Facts, extra: Mapping[str, str] = NOTHING) -> str:
+    """The page; the same facts give the same text. ``extra`` is shown as the closing table.
+
+    A value of ``yes``, ``no``, ``pass``, ``fail`` or ``not measured`` is shown in its colour.
+
+    Raises:
+        MissingExtraError: Jinja2 or Matplotlib is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError(
+            "jinja2", "must be installed to write a report", todo="pip install 'edgeloop[report]'"
+        ) from error
+    page = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = page.from_string(files(__package__).joinpath(TEMPLATE).read_text("utf-8"))
+    return template.render(
+        facts=facts,
+        sentences=sentences(facts),
+        sections=sections(facts, extra),
+        colors={one.version: release_variable(one.version) for one in facts.releases},
+    )

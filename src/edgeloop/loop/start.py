@@ -1,0 +1,59 @@
+"""Write a loop file to start from, with its schema beside it for editors."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+from edgeloop.errors import ModelError, OverrideError
+from edgeloop.loop.schema import loop_schema
+
+TEMPLATES = files("edgeloop.loop") / "templates"
+OWN = "onnx_file"  # the template of `--from`
+
+
+def kinds() -> list[str]:
+    """The loops that there are to start from."""
+    names = (entry.name.removesuffix(".yaml") for entry in TEMPLATES.iterdir())
+    return sorted(name for name in names if name != OWN)
+
+
+def write_loop(
+    folder: Path, *, kind: str = "image_classifier", model: Path | None = None, data: Path | None = None
+) -> Path:
+    """Write ``loop.yaml`` and ``loop.schema.json`` into ``folder``; gives the loop file.
+
+    With ``model`` (an ONNX file) and ``data`` (a ``.npz`` sample) it is a loop around that model,
+    and both files are copied beside it.
+
+    Raises:
+        OverrideError: an unknown kind, a model without data, or a loop file that is there already.
+        ModelError: a file that cannot be read.
+    """
+    path = folder / "loop.yaml"
+    if path.exists():
+        raise OverrideError(str(path), "must not be there yet", todo="Choose another folder")
+    if (model is None) != (data is None):
+        raise OverrideError("--from and --data", "must be given together")
+    if model is None and kind not in kinds():
+        raise OverrideError(f"--kind {kind}", f"must be one of {', '.join(kinds())}")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (TEMPLATES / f"{OWN if model else kind}.yaml").read_text()
+    if model is not None and data is not None:
+        names = {"__MODEL__": model, "__DATA__": data}
+        for mark, source in names.items():
+            _copy(source, folder / source.name)
+            text = text.replace(mark, json.dumps(source.name))
+    (folder / "loop.schema.json").write_text(json.dumps(loop_schema(), indent=1))
+    path.write_text(text)
+    return path
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        if source.resolve() != target.resolve():
+            shutil.copyfile(source, target)
+    except OSError as fault:
+        raise ModelError(f"file {source}", "must be readable", got=fault.strerror) from fault

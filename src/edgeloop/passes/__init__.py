@@ -1,0 +1,1 @@
+"""Model in, model out, one pass per file."""

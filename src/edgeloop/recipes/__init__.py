@@ -1,0 +1,1 @@
+"""How a model is built from data, one technique per file."""

@@ -1,0 +1,477 @@
+"""Train a small depthwise-separable CNN that names what an image shows.
+
+The network takes raw pixels (uint8) and gives probabilities and a label: its preprocessing is
+inside, fitted on the training part. Depthwise-separable convolutions: Howard et al. 2017,
+arXiv:1704.04861. One-cycle learning rate: Smith and Topin 2018, arXiv:1708.07120. Label
+smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass as value
+from dataclasses import field
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from edgeloop.data.augment import Augmentation
+from edgeloop.errors import DataError, ModelError
+from edgeloop.plugins import register
+from edgeloop.types import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from edgeloop.plugins import Context, Run
+    from edgeloop.types import Array, Json, Snapshot, TensorSpec
+
+logger = logging.getLogger(__name__)
+
+STRIDES = (1, 2, 1)  # of the blocks; the stem halves the image once more
+GROWTH = (2, 4, 4)  # a block's channels, times the stem's
+DROPOUT = 0.1
+
+
+@register("recipe", "image_classifier.v1")
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class ImageClassifier:
+    """Images in, ``probabilities`` float32[n, classes] and ``label`` int64[n] out.
+
+    Images are uint8[n, h, w] or uint8[n, h, w, 3]. ``width`` is the stem's channels. ``epochs`` is
+    the most passes over the training part; training stops earlier when the validation loss has not
+    improved for ``patience`` epochs, and keeps the weights of its best epoch. ``learning_rate`` is
+    the peak of one cycle. Each image is centred on its own mean inside the network, so that a
+    brighter scene looks the same to it.
+
+    With a model to start from, the network of that model is trained on for ``tune_epochs`` at
+    ``tune_learning_rate``; of the rows that it sees, the share ``tune_new`` is drawn from the
+    populations other than the first, however few those rows are.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 10
+    width: Annotated[int, Field(ge=4, le=512)] = 24
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.01
+    batch: Annotated[int, Field(ge=2, le=4096)] = 64
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.02
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    patience: Annotated[int, Field(ge=1)] = 5
+    augment: Augmentation = Field(default_factory=Augmentation)
+    tune_epochs: Annotated[int, Field(ge=1, le=1000)] = 4
+    tune_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.003
+    tune_new: Annotated[float, Field(gt=0, lt=1)] = 0.4
+
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "numpy", "safetensors")
+    needs: ClassVar[tuple[str, ...]] = ("snapshot", "start")
+
+    def build(self, snapshot: Snapshot, context: Context) -> Model:
+        """Train on the part ``train``, stop by the part ``validation``.
+
+        The same snapshot, seed and thread count give the same weights on the same machine.
+
+        Raises:
+            DataError: the snapshot has no images as its only input, no labels, or is not split.
+            ModelError: ``context.start`` has other inputs or classes than ``snapshot``.
+        """
+        spec, classes = _images(snapshot), tuple(snapshot.answer.params["classes"])
+        started = time.monotonic()
+        with _repeatable(context.seed, context.budget.threads):
+            if context.start is None:
+                shape = _architecture(self.width, spec.shape, len(classes))
+                net = _network(shape)
+                _fit_scale(net, snapshot.column(spec.name, "train"))
+            else:
+                _check_start(context.start, snapshot)
+                shape = dict(context.start.notes["architecture"])
+                net = self.module(context.start)
+            curves = self._train(net, snapshot, context)
+        model = _saved(net, shape, curves, snapshot, context)
+        logger.info(
+            "recipe.done name=image_classifier.v1 epochs=%d validation_accuracy=%.4f seconds=%.1f",
+            len(curves["train_loss"]),
+            max(curves["validation_accuracy"]),
+            time.monotonic() - started,
+        )
+        return model
+
+    @staticmethod
+    def module(model: Model) -> torch.nn.Module:
+        """The trained network: uint8 pixels in, ``(probabilities, label)`` out, evaluation mode.
+
+        Raises:
+            ModelError: its weights are missing, broken, or do not fit its architecture.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = model.files.get("weights.safetensors")
+        try:
+            net = _network(model.notes["architecture"])
+            net.load_state_dict(load_file(str(path)))
+        except (OSError, SafetensorError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                "model file weights.safetensors",
+                "must hold the tensors of its architecture",
+                got=str(error).splitlines()[0],
+                todo="Build the model again; `edgeloop verify` tells which blobs are broken",
+            ) from error
+        return net.eval()
+
+    def _train(self, net: torch.nn.Module, snapshot: Snapshot, context: Context) -> _Curves:
+        tuning = context.start is not None
+        epochs = self.tune_epochs if tuning else self.epochs
+        rate = self.tune_learning_rate if tuning else self.learning_rate
+        rows = _Rows.of(snapshot, self.tune_new if tuning else None, context.seed)
+        watched = (
+            snapshot.column(rows.name, "validation"),
+            snapshot.column(snapshot.target, "validation"),
+        )
+        steps = _Steps.of(net, rate=rate, decay=self.weight_decay, smoothing=self.label_smoothing)
+        steps = steps.scheduled(rate, epochs * rows.batches(self.batch))
+        curves, best = _Curves(), _Best()
+        with _tracked(context, self) as run:
+            for epoch in range(epochs):
+                loss = steps.epoch(rows.drawn(self.batch, self.augment))
+                curves.add(loss, steps.rate(), *steps.judge(*watched))
+                curves.report(run, epoch)
+                context.progress("train", epoch + 1, epochs)
+                best.offer(curves["validation_loss"][-1], epoch, net)
+                if epoch - best.epoch >= self.patience:
+                    break
+        best.restore(net)
+        return curves
+
+
+# How the network is made ------------------------------------------------------------------------
+
+
+def _architecture(width: int, shape: tuple[int, ...], classes: int) -> dict[str, Json]:
+    """The network as data: who builds it again, and who narrows it, needs no more than this.
+
+    ``widths`` gives the channels of each named group. ``axes`` gives for each tensor the group that
+    each of its axes runs over ("" for an axis that no group owns), so that a pass can remove
+    channels of a group from every tensor that knows it, without knowing this recipe.
+    """
+    groups = _groups()
+    widths = {"stem": width} | {f"block{i}": width * g for i, g in enumerate(GROWTH)}
+    axes = {"stem.0.weight": ["stem", "", "", ""]} | _norm_axes("stem.1", "stem")
+    for i, (before, after) in enumerate(pairwise(groups)):
+        axes[f"blocks.{i}.0.weight"] = [before, "", "", ""]
+        axes |= _norm_axes(f"blocks.{i}.1", before)
+        axes[f"blocks.{i}.3.weight"] = [after, before, "", ""]
+        axes |= _norm_axes(f"blocks.{i}.4", after)
+    axes |= {"head.weight": ["", groups[-1]], "head.bias": [""]}
+    return {"shape": list(shape), "classes": classes, "widths": widths, "axes": axes}
+
+
+def _groups() -> list[str]:
+    """The groups from input to output; JSON keeps their widths, but not their order."""
+    return ["stem", *(f"block{i}" for i in range(len(GROWTH)))]
+
+
+def _norm_axes(name: str, group: str) -> dict[str, list[str]]:
+    return {f"{name}.{part}": [group] for part in ("weight", "bias", "running_mean", "running_var")}
+
+
+def _network(architecture: Mapping[str, Json]) -> torch.nn.Module:
+    """The untrained network of an architecture. Its class lives here so that torch loads late."""
+    import torch
+    from torch import nn
+
+    widths = [architecture["widths"][group] for group in _groups()]
+    colours = architecture["shape"][2] if len(architecture["shape"]) == 3 else 1
+
+    def block(before: int, after: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(before, before, 3, stride, 1, groups=before, bias=False),
+            nn.BatchNorm2d(before),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(before, after, 1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        )
+
+    class Classifier(nn.Module):  # type: ignore[misc]  # torch is Any to mypy here
+        """Pixels to logits; ``forward`` adds softmax and label."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.ones(()))
+            self.stem = nn.Sequential(
+                nn.Conv2d(colours, widths[0], 3, 2, 1, bias=False),
+                nn.BatchNorm2d(widths[0]),
+                nn.ReLU(inplace=True),
+            )
+            pairs = zip(widths, widths[1:], STRIDES, strict=False)
+            self.blocks = nn.Sequential(*(block(*pair) for pair in pairs))
+            self.drop = nn.Dropout(DROPOUT)
+            self.head = nn.Linear(widths[-1], architecture["classes"])
+
+        def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+            x = pixels.to(torch.float32) * self.scale
+            x = x - x.mean(dim=tuple(range(1, x.dim())), keepdim=True)
+            x = x.unsqueeze(1) if pixels.dim() == 3 else x.permute(0, 3, 1, 2)
+            x = self.blocks(self.stem(x)).mean(dim=(2, 3))
+            found: torch.Tensor = self.head(self.drop(x))
+            return found
+
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            probabilities = torch.softmax(self.logits(pixels), dim=1)
+            return probabilities, probabilities.argmax(dim=1)
+
+    return Classifier()
+
+
+def _fit_scale(net: torch.nn.Module, images: Array) -> None:
+    """Store 1 / standard deviation of the training pixels in the network."""
+    import torch
+
+    net.scale = torch.tensor(1.0 / max(float(images.std()), 1.0))
+
+
+# How it learns ----------------------------------------------------------------------------------
+
+
+@value(frozen=True, kw_only=True)
+class _Rows:
+    """The training rows, and how likely each is to be drawn in an epoch."""
+
+    name: str
+    images: Array
+    labels: Array
+    chance: Array | None  # float64[n], sums to 1; None: each row once per epoch
+    generator: np.random.Generator
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, new: float | None, seed: int) -> _Rows:
+        import numpy as np
+
+        name = snapshot.inputs[0]
+        profile = snapshot.column("profile", "train")
+        return cls(
+            name=name,
+            images=snapshot.column(name, "train"),
+            labels=snapshot.column(snapshot.target, "train").astype(np.int64),
+            chance=None if new is None or not profile.any() else _balanced(profile > 0, new),
+            generator=np.random.default_rng(seed),
+        )
+
+    def batches(self, size: int) -> int:
+        """How many batches an epoch has; a last batch of one row (no statistics) is left out."""
+        whole, rest = divmod(len(self.labels), size)
+        return max(1, whole + (rest > 1))
+
+    def drawn(self, size: int, augment: Augmentation) -> Iterator[tuple[Array, Array]]:
+        """One epoch: images changed by ``augment``, with their labels."""
+        count = len(self.labels)
+        if self.chance is None:
+            order = self.generator.permutation(count)
+        else:
+            order = self.generator.choice(count, count, p=self.chance)
+        for number in range(self.batches(size)):
+            chosen = order[number * size : (number + 1) * size]
+            yield augment.draw(self.images[chosen], self.generator), self.labels[chosen]
+
+
+def _balanced(fresh: Array, share: float) -> Array:
+    """float64[n]: chances with which rows where ``fresh`` make up ``share`` of what is drawn."""
+    import numpy as np
+
+    chances: Array = np.where(fresh, share / fresh.sum(), (1 - share) / max(1, (~fresh).sum()))
+    return chances
+
+
+@value(frozen=True, kw_only=True)
+class _Steps:
+    """The network with its optimizer: one epoch at a time."""
+
+    net: Any
+    optimizer: Any
+    loss: Any
+    schedule: Any = None
+
+    @classmethod
+    def of(cls, net: Any, *, rate: float, decay: float, smoothing: float) -> _Steps:
+        import torch
+
+        return cls(
+            net=net,
+            optimizer=torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay),
+            loss=torch.nn.CrossEntropyLoss(label_smoothing=smoothing),
+        )
+
+    def scheduled(self, rate: float, steps: int) -> _Steps:
+        import torch
+
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=rate, total_steps=steps, pct_start=0.3
+        )
+        return _Steps(net=self.net, optimizer=self.optimizer, loss=self.loss, schedule=cycle)
+
+    def rate(self) -> float:
+        """The learning rate of the last step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def epoch(self, batches: Iterator[tuple[Array, Array]]) -> float:
+        """Learn from each batch; the mean loss."""
+        import torch
+
+        self.net.train()
+        losses = []
+        for images, labels in batches:
+            loss = self.loss(self.net.logits(torch.from_numpy(images)), torch.from_numpy(labels))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.schedule.step()
+            losses.append(float(loss.detach()))
+        return sum(losses) / len(losses)
+
+    def judge(self, images: Array, labels: Array) -> tuple[float, float]:
+        """Loss and accuracy (0 to 1) on rows that it does not learn from."""
+        import torch
+
+        self.net.eval()
+        truth = torch.from_numpy(labels.astype("int64"))
+        with torch.inference_mode():
+            logits = self.net.logits(torch.from_numpy(images))
+            right = (logits.argmax(dim=1) == truth).float().mean()
+            return float(self.loss(logits, truth)), float(right)
+
+
+class _Curves(dict[str, list[float]]):
+    """What was measured after each epoch."""
+
+    def __init__(self) -> None:
+        names = ("train_loss", "learning_rate", "validation_loss", "validation_accuracy")
+        super().__init__({name: [] for name in names})
+
+    def add(self, *values: float) -> None:
+        """One epoch's values, in the order of the names."""
+        for curve, number in zip(self.values(), values, strict=True):
+            curve.append(round(number, 8))
+
+    def report(self, run: Run | None, epoch: int) -> None:
+        """Tell the tracker, where there is one, the last epoch's values."""
+        if run is not None:
+            run.metrics({name: curve[-1] for name, curve in self.items()}, epoch)
+
+
+@value(kw_only=True)
+class _Best:
+    """The weights of the epoch with the lowest validation loss."""
+
+    loss: float = float("inf")
+    epoch: int = 0
+    weights: dict[str, Any] = field(default_factory=dict)
+
+    def offer(self, loss: float, epoch: int, net: torch.nn.Module) -> None:
+        if loss < self.loss:
+            self.loss, self.epoch = loss, epoch
+            self.weights = {name: part.clone() for name, part in net.state_dict().items()}
+
+    def restore(self, net: torch.nn.Module) -> None:
+        if self.weights:  # empty when every loss was NaN; the last weights then stand
+            net.load_state_dict(self.weights)
+
+
+@contextmanager
+def _repeatable(seed: int, threads: int) -> Iterator[None]:
+    """Fixed seed, thread count and kernels, and torch's own state put back afterwards."""
+    import torch
+
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(mode=before[1])
+
+
+@contextmanager
+def _tracked(context: Context, recipe: ImageClassifier) -> Iterator[Run | None]:
+    """A run of the tracker that already knows the parameters; None without a tracker."""
+    from pydantic import TypeAdapter
+
+    opened = nullcontext() if context.tracker is None else context.tracker.run("image_classifier")
+    with opened as run:
+        if run is not None:
+            run.params(TypeAdapter(ImageClassifier).dump_python(recipe) | {"seed": context.seed})
+        yield run
+
+
+# What goes in and out ---------------------------------------------------------------------------
+
+
+def _images(snapshot: Snapshot) -> TensorSpec:
+    """The one input column, which must hold images."""
+    specs = snapshot.input_specs()
+    named = f"snapshot {snapshot.name}"
+    if len(specs) != 1 or specs[0].dtype != "uint8" or len(specs[0].shape) not in {2, 3}:
+        raise DataError(
+            named,
+            "must have one input of images, uint8[h, w] or uint8[h, w, c], for image_classifier",
+            got=", ".join(f"{s.name} {s.dtype}{list(s.shape)}" for s in specs) or "no input",
+        )
+    if snapshot.answer.kind.partition(".")[0] != "label":
+        raise DataError(named, "must have labels for image_classifier", got=snapshot.answer.kind)
+    if not any(name.startswith("split-") for name in snapshot.files):
+        raise DataError(
+            named, "must be split before training", todo="Name a split under data: in the loop file"
+        )
+    return specs[0]
+
+
+def _check_start(start: Model, snapshot: Snapshot) -> None:
+    """Raise unless the model to start from answers the same question."""
+    if start.format != "torch":
+        raise ModelError(
+            "model to start from",
+            "must be a torch model",
+            got=start.format,
+            todo="Name the recipe's own model, not one that a pass exported",
+        )
+    mine = (start.inputs, list(start.answer.params["classes"]))
+    if mine != (snapshot.input_specs(), list(snapshot.answer.params["classes"])):
+        raise ModelError(
+            "model to start from",
+            f"must have the inputs and the classes of snapshot {snapshot.name}",
+            got=f"{len(mine[1])} classes, inputs {[list(i.shape) for i in mine[0]]}",
+        )
+
+
+def _saved(
+    net: torch.nn.Module,
+    shape: dict[str, Json],
+    curves: _Curves,
+    snapshot: Snapshot,
+    context: Context,
+) -> Model:
+    from safetensors.torch import save_file
+
+    path = context.scratch / "weights.safetensors"
+    save_file({k: v.contiguous() for k, v in sorted(net.state_dict().items())}, str(path))
+    return Model(
+        format="torch",
+        answer=snapshot.answer,
+        inputs=snapshot.input_specs(),
+        files={path.name: path},
+        recipe="image_classifier.v1",
+        notes={
+            "architecture": shape,
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "curves": dict(curves),
+            "epochs_run": len(curves["train_loss"]),
+            "fine_tuned": context.start is not None,
+        },
+    )

@@ -1,0 +1,1 @@
+"""Load and run a graph, one module per form of model."""

@@ -1,0 +1,118 @@
+"""Run an ONNX graph with ONNX Runtime on the processor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic.dataclasses import dataclass
+
+from edgeloop.errors import MissingExtraError, ModelError
+from edgeloop.plugins import register
+from edgeloop.runtimes.signature import check_inputs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgeloop.types import Array, Arrays, Budget, Model, TensorSpec
+
+NAME = "model.onnx"
+FATAL_ONLY = 4  # ONNX Runtime's severity: what fails is raised, a line would say it twice
+KINDS = {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"}
+
+
+@register("runtime", "onnx.v1")
+@dataclass(frozen=True, kw_only=True)
+class OnnxRuntime:
+    """Loads ``model.onnx`` of a model whose format is ``onnx``."""
+
+    def load(self, model: Model, budget: Budget) -> OnnxSession:
+        """A session that uses ``budget.threads`` threads.
+
+        The graph is opened from memory: tensors that a graph keeps in other files, which could name
+        any path of the device, cannot be read, and no library of custom operators is loaded.
+
+        Raises:
+            MissingExtraError: ONNX Runtime is not installed.
+            ModelError: the file is missing or broken, keeps tensors outside, uses operators that
+                ONNX Runtime does not know, or has other inputs than ``model.inputs``.
+        """
+        session = _opened(model.files.get(NAME), budget)
+        _check_signature(session, model.inputs)
+        return OnnxSession(session, model.inputs)
+
+
+class OnnxSession:
+    """A loaded graph. Safe to use from several threads."""
+
+    def __init__(self, session: Any, inputs: tuple[TensorSpec, ...]) -> None:
+        self._session, self._inputs = session, inputs
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Every output by name; the first axis is the batch.
+
+        Raises:
+            InputMismatchError: a name, dtype, shape or number of rows is not the model's.
+        """
+        check_inputs(self._inputs, inputs)
+        answers = self._session.run(self._outputs, dict(inputs))
+        return dict(zip(self._outputs, answers, strict=True))
+
+
+def _opened(path: Path | None, budget: Budget) -> Any:
+    try:
+        import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import (
+            EPFail,
+            Fail,
+            InvalidArgument,
+            InvalidGraph,
+            InvalidProtobuf,
+            RuntimeException,
+        )
+        from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotKnown
+    except ImportError as error:
+        raise MissingExtraError(
+            "onnxruntime", "must be installed to run a graph", todo="pip install 'edgeloop[device]'"
+        ) from error
+    faults = (EPFail, Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NotKnown)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = budget.threads, 1
+    options.log_severity_level = FATAL_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        graph = path.read_bytes() if path is not None else b""
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except (OSError, RuntimeException, *faults) as error:
+        raise ModelError(
+            f"model file {NAME}",
+            "must be a whole ONNX graph that ONNX Runtime can run",
+            got=str(error).splitlines()[0],
+            todo="It may be cut short, need files beside it, or use operators of another domain",
+        ) from error
+
+
+def _check_signature(session: Any, wanted: tuple[TensorSpec, ...]) -> None:
+    """Raise unless the graph's inputs are those that the model states."""
+    got = {i.name: (_dtype(i.type), tuple(i.shape[1:])) for i in session.get_inputs()}
+    want = {spec.name: (spec.dtype, spec.shape) for spec in wanted}
+    if got.keys() != want.keys() or not all(_fits(got[n], want[n]) for n in want):
+        raise ModelError(f"inputs of {NAME}", f"must be {_said(want)}", got=_said(got))
+
+
+def _dtype(onnx_type: str) -> str:
+    """The name that numpy has for ONNX Runtime's ``tensor(float)``."""
+    inner = onnx_type.removeprefix("tensor(").removesuffix(")")
+    return KINDS.get(inner, inner)
+
+
+def _fits(got: tuple[str, tuple[Any, ...]], want: tuple[str, tuple[int, ...]]) -> bool:
+    """Equal dtype and shape, where a name or None in the graph's shape takes any size."""
+    if got[0] != want[0] or len(got[1]) != len(want[1]):
+        return False
+    sizes = zip(got[1], want[1], strict=True)
+    return all(size in {fixed, None} or isinstance(size, str) for size, fixed in sizes)
+
+
+def _said(signature: dict[str, tuple[str, tuple[Any, ...]]]) -> str:
+    return ", ".join(f"{name} {dtype}{list(shape)}" for name, (dtype, shape) in signature.items())

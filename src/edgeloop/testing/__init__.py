@@ -1,0 +1,1 @@
+"""Doubles and contract kits, for our tests and other people's."""

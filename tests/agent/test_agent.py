@@ -1,0 +1,212 @@
+"""One device as its application and its owner see it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.agent.test_update import installed
+from tests.agent.world import SERVER, World, pictures
+
+from edgeloop.agent.agent import Agent
+from edgeloop.agent.settings import Settings, enrol, read
+from edgeloop.errors import AgentFolderError, InputMismatchError, NoSlotError
+from edgeloop.protocol.messages import SampleRequest
+
+HEAVY = (
+    "torch numpy onnx onnxruntime datasketches pandas fastapi sqlalchemy typer rich httpx mlflow"
+)
+
+
+def test_an_answer_names_its_bundle_and_is_in_the_log(world: World) -> None:
+    bundle, _ = installed(world)
+    answer = world.agent.answer({"image": pictures(5, 2)[1]})
+    assert answer.bundle == bundle.digest
+    assert answer.result["label"] == "right"
+    entry = world.agent._books.journal.find(answer.id)
+    assert entry is not None
+    assert (entry.bundle, entry.version, entry.result) == (bundle.digest, 1, answer.result)
+
+
+def test_without_a_slot_the_application_is_told_so(world: World) -> None:
+    with pytest.raises(NoSlotError) as caught:
+        world.agent.answer({"image": pictures(5, 1)[0]})
+    assert str(caught.value) == (
+        "[E503] device must have an installed bundle. Wait for its first release"
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "[E121] inputs must be image, got none"),
+        ({"picture": 1}, "[E121] inputs must be image, got picture"),
+        (
+            {"image": np.zeros((5, 5), dtype=np.uint8)},
+            (
+                "[E121] input 'image' must be uint8[4, 4], got uint8[5, 5]. "
+                "One row at a time; values must fit the dtype"
+            ),
+        ),
+        (
+            {"image": np.full((4, 4), 300)},
+            (
+                "[E121] input 'image' must be uint8[4, 4], got int64[4, 4]. "
+                "One row at a time; values must fit the dtype"
+            ),
+        ),
+        (
+            {"image": np.full((4, 4), 0.5)},
+            (
+                "[E121] input 'image' must be uint8[4, 4], got float64[4, 4]. "
+                "One row at a time; values must fit the dtype"
+            ),
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(
+    world: World, inputs: dict[str, object], message: str
+) -> None:
+    installed(world)
+    with pytest.raises(InputMismatchError) as caught:
+        world.agent.answer(inputs)
+    assert str(caught.value) == message
+
+
+def test_plain_lists_are_inputs_too(world: World) -> None:
+    installed(world)
+    assert world.agent.answer({"image": pictures(5, 1)[0].tolist()}).result["label"] == "left"
+
+
+def test_feedback_is_counted_once(world: World) -> None:
+    installed(world)
+    answer = world.agent.answer({"image": pictures(5, 1)[0]})
+    world.agent.feedback(answer.id, "right")
+    world.agent.feedback(answer.id, "left")
+    world.fleet.step(100)
+    world.fleet.step(100)
+    windows = world.plane.windows.values()
+    assert sum(window["confirmed"] for window in windows) == 1
+    assert sum(window["quality"] for window in windows) == 0
+
+
+def test_feedback_on_an_unknown_answer_is_refused(world: World) -> None:
+    installed(world)
+    with pytest.raises(InputMismatchError) as caught:
+        world.agent.feedback("nobody", "left")
+    assert str(caught.value) == "[E121] answer 'nobody' must be in this device's log"
+
+
+def test_feedback_must_be_a_possible_answer(world: World) -> None:
+    bundle, _ = installed(world)
+    answer = world.agent.answer({"image": pictures(5, 1)[0]})
+    with pytest.raises(InputMismatchError) as caught:
+        world.agent.feedback(answer.id, "up")
+    assert str(caught.value) == (
+        f"[E121] truth must be one that answers of bundle {bundle.digest} can have, got 'up'"
+    )
+
+
+def test_every_answer_is_counted_exactly_once_even_when_the_network_comes_and_goes(
+    world: World,
+) -> None:
+    bundle, _ = installed(world)
+    for step in range(30):
+        world.plane.down = step % 3 == 1
+        world.fleet.step(10)
+    world.plane.down = False
+    asked = world.asked
+    world.per_step = 0
+    world.fleet.step(400)
+    world.fleet.step(400)
+    assert sum(w["answers"] for w in world.plane.windows.values()) == asked
+    assert {w["bundle"] for w in world.plane.windows.values()} == {bundle.digest}
+
+
+def test_samples_go_home_when_asked_for(world: World) -> None:
+    _, ref = installed(world)
+    world.plane.wish(ref, samples=SampleRequest(id=1, count=3))
+    world.fleet.step(2)
+    for image in pictures(9, 6):
+        world.agent.feedback(world.agent.answer({"image": image}).id, "left")
+    world.fleet.step(2)
+    assert len(world.plane.samples) == 3
+
+
+def test_two_agents_never_share_a_folder(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "fleet" / "d1"
+    with pytest.raises(AgentFolderError) as caught:
+        Agent.open(folder)
+    assert str(caught.value) == (
+        f"[E504] agent folder {folder} must be used by one agent. "
+        "End the other one, or give this one a folder of its own"
+    )
+
+
+def test_a_folder_that_was_not_enrolled_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AgentFolderError) as caught:
+        Agent.open(tmp_path)
+    assert str(caught.value) == (
+        f"[E504] agent folder {tmp_path} must be enrolled, got no agent.json. "
+        "Run `python -m edgeloop.agent enrol`"
+    )
+
+
+def test_broken_settings_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "agent.json").write_text('{"server": "x"}')
+    with pytest.raises(AgentFolderError) as caught:
+        read(tmp_path)
+    assert str(caught.value) == (
+        f"[E504] file {tmp_path / 'agent.json'} must hold settings, got device: Field required"
+    )
+
+
+def test_enrolling_again_keeps_the_key(world: World, tmp_path: Path) -> None:
+    def again(name: str) -> Settings:
+        return enrol(
+            tmp_path / "fleet" / "d2",
+            server=SERVER,
+            token="t",
+            name=name,
+            model="sorter",
+            root=b"{}",
+            transport=world.plane,
+            clock=world.clock,
+        )
+
+    again("d2")
+    key = (tmp_path / "fleet" / "d2" / "device.pem").read_bytes()
+    assert again("d3").name == "d3"
+    assert (tmp_path / "fleet" / "d2" / "device.pem").read_bytes() == key
+
+
+def test_a_running_agent_ends_when_it_is_told_to(world: World) -> None:
+    installed(world)
+    stop = threading.Event()
+    thread = threading.Thread(target=world.agent.run, args=(stop,))
+    thread.start()
+    assert world.agent.answer({"image": pictures(5, 1)[0]}).version == 1
+    stop.set()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_an_agent_without_a_slot_imports_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys, edgeloop.agent.__main__\n"
+        f"print(sorted(set({HEAVY.split()!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+    )
+    assert done.stdout == "[]\n"

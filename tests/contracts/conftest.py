@@ -1,0 +1,77 @@
+"""What plugins are shown: a small snapshot, and what was made of it, once per test session."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edgeloop.data.snapshot import write
+from edgeloop.plugins import Context, get
+from edgeloop.types import AnswerSpec
+
+ROWS = 120
+CLASSES = ("dark", "light", "left")
+
+
+def _images() -> tuple[np.ndarray, np.ndarray]:
+    """Three classes that a network learns at once: uint8[n, 12, 12] and int64[n]."""
+    generator = np.random.default_rng(3)
+    labels = np.arange(ROWS) % len(CLASSES)
+    images = generator.integers(0, 60, (ROWS, 12, 12))
+    images[labels == 1] += 150
+    images[labels == 2, :, :6] += 150
+    return images.astype(np.uint8), labels.astype(np.int64)
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory):
+    """A new folder each time."""
+
+    def new(**given) -> Context:
+        return Context(scratch=tmp_path_factory.mktemp("scratch"), seed=7, **given)
+
+    return new
+
+
+@pytest.fixture(scope="session")
+def snapshot(workplace):
+    images, labels = _images()
+    whole = write(
+        name="shades",
+        inputs={"image": images},
+        target=("label", labels),
+        answer=AnswerSpec(kind="label", params={"classes": list(CLASSES)}),
+        scratch=workplace().scratch,
+        provenance={},
+    )
+    split = get("split", "stratified")(by="label", test=0.2, validation=0.2, seed=7)
+    return split.run(whole, workplace())
+
+
+@pytest.fixture(scope="session")
+def torch_model(snapshot, workplace):
+    recipe = get("recipe", "image_classifier")(epochs=6, width=8, batch=16)
+    return recipe.build(snapshot, workplace(snapshot=snapshot))
+
+
+@pytest.fixture(scope="session")
+def onnx_model(torch_model, snapshot, workplace):
+    return get("pass", "export_onnx")().run(torch_model, workplace(snapshot=snapshot))
+
+
+@pytest.fixture(scope="session")
+def int8_model(onnx_model, snapshot, workplace):
+    quantize = get("pass", "quantize")(calibrate=32)
+    return quantize.run(onnx_model, workplace(snapshot=snapshot))
+
+
+@pytest.fixture(scope="session")
+def everything(snapshot, torch_model, onnx_model, workplace):
+    """A context in which nothing that a plugin may need is missing."""
+
+    def new() -> Context:
+        return dataclasses.replace(
+            workplace(), snapshot=snapshot, reference=torch_model, current=onnx_model
+        )
+
+    return new

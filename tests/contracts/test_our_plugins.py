@@ -1,0 +1,92 @@
+"""Every plugin that edgeloop registers keeps the contract that third parties are held to."""
+
+import numpy as np
+import pytest
+from registry import registered, written
+
+from edgeloop import plugins
+from edgeloop.testing import contracts
+
+EXAMPLES = {  # what each is made with; a plugin that is not here fails, so nobody forgets it
+    ("source", "builtin.v1"): {"dataset": "mnist-5k", "share": 0.02},
+    ("split", "stratified.v1"): {"by": "label"},
+    ("recipe", "image_classifier.v1"): {"epochs": 2, "width": 8, "batch": 16},
+    ("pass", "prune_channels.v1"): {"share": 0.5, "multiple": 2},
+    ("pass", "export_onnx.v1"): {},
+    ("pass", "quantize.v1"): {"calibrate": 16},
+    ("runtime", "torch.v1"): {},
+    ("runtime", "onnx.v1"): {},
+    ("answer", "label.v1"): {"classes": ["dark", "light", "left"]},
+}
+TAKES_ONNX = {"quantize.v1"}  # passes of the exported graph; the others take the torch model
+FOUND = registered()
+
+
+def made(kind: str, name: str) -> object:
+    assert (kind, name) in EXAMPLES, f"add an example of {kind} {name} to {__name__}.EXAMPLES"
+    return plugins.get(kind, name)(**EXAMPLES[kind, name])
+
+
+def of(kind: str) -> list[str]:
+    return [name for k, name in FOUND if k == kind]
+
+
+def test_every_plugin_written_on_disk_is_found_by_a_fresh_process():
+    assert sorted(FOUND) == sorted(written())
+    assert {kind for kind, _ in FOUND} == set(plugins.KINDS)
+
+
+def test_no_example_is_left_of_a_plugin_that_is_gone():
+    assert set(EXAMPLES) <= set(FOUND)
+
+
+@pytest.mark.parametrize("name", of("source"))
+def test_a_source_gives_a_whole_snapshot_twice(name, workplace):
+    contracts.check_source(made("source", name), workplace())
+
+
+@pytest.mark.parametrize("name", of("split"))
+def test_a_split_puts_every_row_into_one_part(name, snapshot, everything):
+    contracts.check_split(made("split", name), snapshot, everything())
+
+
+@pytest.mark.parametrize("name", of("recipe"))
+def test_a_recipe_builds_the_same_model_twice(name, snapshot, everything):
+    contracts.check_recipe(made("recipe", name), snapshot, everything())
+
+
+@pytest.mark.parametrize("name", of("pass"))
+def test_a_pass_gives_a_new_model_and_leaves_the_old(name, torch_model, onnx_model, everything):
+    model = onnx_model if name in TAKES_ONNX else torch_model
+    contracts.check_pass(made("pass", name), model, everything())
+
+
+@pytest.mark.parametrize("name", of("check"))
+def test_a_check_finds_something_or_says_why_not(name, int8_model, everything):
+    contracts.check_check(made("check", name), int8_model, everything())
+
+
+@pytest.mark.parametrize("name", of("check"))
+def test_a_check_without_a_release_to_compare_with_still_gives_a_finding(
+    name, int8_model, snapshot, torch_model, workplace
+):
+    context = workplace(snapshot=snapshot, reference=torch_model)
+    contracts.check_check(made("check", name), int8_model, context)
+
+
+@pytest.mark.parametrize("name", of("runtime"))
+def test_a_runtime_answers_rows_and_refuses_what_does_not_fit(
+    name, torch_model, onnx_model, snapshot, workplace
+):
+    model = {"torch.v1": torch_model, "onnx.v1": onnx_model}[name]
+    rows = {key: values[:4] for key, values in snapshot.feed().items()}
+    contracts.check_runtime(made("runtime", name), model, rows, workplace())
+
+
+@pytest.mark.parametrize("name", of("answer"))
+def test_an_answer_kind_judges_answers(name):
+    truth = np.array([0, 1, 2, 1])
+    shares = np.full((4, 3), 0.1, dtype=np.float32)
+    shares[np.arange(4), [0, 1, 2, 2]] = 0.8
+    answers = {"probabilities": shares, "label": shares.argmax(axis=1)}
+    contracts.check_answer_kind(made("answer", name), answers, truth)

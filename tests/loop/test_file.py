@@ -1,0 +1,135 @@
+"""The loop file: every fault at once, each with its line, its rule and what was got."""
+
+from pathlib import Path
+
+import pytest
+
+from edgeloop.errors import LoopFileError, OverrideError
+from edgeloop.loop.file import load_loop
+from edgeloop.loop.schema import loop_schema
+
+pytestmark = pytest.mark.usefixtures("toys")
+
+
+def test_every_fault_is_told_with_line_field_rule_and_value(tmp_path):
+    path = tmp_path / "loop.yaml"
+    path.write_text(
+        "name: 'two words'\n"
+        "data:\n"
+        "  source: toy\n"
+        "  split: {test: 1.5}\n"
+        "recipe: {use: toy, weight: heavy, colour: red}\n"
+        "passes:\n"
+        "  - toy_round: {digits: 2}\n"
+        "  - shrink: {}\n"
+        "checks:\n"
+        "  toy_right: {min: much}\n"
+        "rollout: {soak: 3 weeks}\n"
+        "surprise: 1\n"
+    )
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(path)
+    lines = str(raised.value).splitlines()
+    assert lines[0] == f"[E101] {path} has 8 faults:"
+    assert sorted(lines[1:]) == sorted(
+        [
+            "  line 1: name must match pattern '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$', got 'two words'",
+            "  line 11: rollout.soak must be a number and one of ms, s, min, h, d, like '20 s',"
+            " got '3 weeks'",
+            "  line 12: surprise must be a known field, got 1",
+            "  line 4: data.split.test must be less than 1, got 1.5",
+            "  line 5: recipe.weight must be a valid number, unable to parse string as a number,"
+            " got 'heavy'",
+            "  line 5: recipe.colour must be a known field: one of weight, got 'red'",
+            "  line 8: passes.1.shrink must name a pass: one of "
+            + ", ".join(_names("pass"))
+            + ", got 'shrink'",
+            "  line 10: checks.toy_right.min must be a valid number, unable to parse string as a"
+            " number, got 'much'",
+        ]
+    )
+
+
+def _names(kind: str) -> tuple[str, ...]:
+    from edgeloop import plugins
+
+    return plugins.names(kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b\n", "must be a mapping of sections, got list"),
+        ("", "must be a mapping of sections, got NoneType"),
+        ("name: [\n", "must be YAML, got while parsing a flow node expected the node content, but"
+         " found '<stream end>' in \"<unicode string>\", line 2, column 1: ^"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_mapping_is_said(tmp_path, text, message):
+    path = tmp_path / "loop.yaml"
+    path.write_text(text)
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(path)
+    assert str(raised.value) == f"[E101] {path} {message}"
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    path = tmp_path / "loop.yaml"
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(path)
+    assert str(raised.value) == (
+        f"[E101] {path} must be a file that can be read, got No such file or directory."
+        " See `edgeloop init`"
+    )
+
+
+def test_a_pass_with_two_names_is_said(loop_path):
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(loop_path, ["passes=[{toy_round: {}, other: {}}]"])
+    assert str(raised.value) == (
+        f"[E101] {loop_path} has 1 fault:\n  line 5: passes.0 must be the name of a pass, or one name"
+        " with its parameters, got {'toy_round': {}, 'other': {}}"
+    )
+
+
+def test_a_missing_section_is_one_fault(tmp_path):
+    path = tmp_path / "loop.yaml"
+    path.write_text("name: toy\nrecipe: {use: toy}\n")
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(path)
+    assert "data must be given" in str(raised.value)
+
+
+def test_overrides_reach_into_lists_and_new_sections(loop_path):
+    loop = load_loop(
+        loop_path, ["recipe.weight=2", "passes.0.toy_round.digits=5", "rollout.soak=90 s"]
+    )
+    assert (loop.recipe.weight, loop.passes[0].digits, loop.settings.rollout.soak) == (2, 5, 90)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("weight", "[E103] override 'weight' must be key=value. For example recipe.epochs=2"),
+        ("passes.7.x=1", "[E103] override 'passes.7.x=1' must name a field of a section, got 7"),
+        ("name.x=1", "[E103] override 'name.x=1' must name a field of a section, got name.x"),
+        ("seed=[", "[E103] override 'seed=[' must have a YAML value, got ["),
+    ],
+)
+def test_an_override_that_does_not_fit_is_said(loop_path, override, message):
+    with pytest.raises(OverrideError) as raised:
+        load_loop(loop_path, [override])
+    assert str(raised.value) == message
+
+
+def test_the_schema_knows_every_plugin_and_no_other():
+    schema = loop_schema()
+    assert "toy_right" in schema["properties"]["checks"]["properties"]
+    assert schema["properties"]["checks"]["additionalProperties"] is False
+    uses = [one["properties"]["use"]["const"] for one in schema["properties"]["recipe"]["anyOf"]]
+    assert "toy" in uses
+
+
+def test_a_fine_tune_changes_the_recipe_by_the_fields_that_the_trigger_names(loop_path: Path):
+    loop = load_loop(loop_path, ["watch.on_drift.recipe.weight=3"])
+    assert (loop.recipe.weight, loop.fine_tune.weight) == (1.0, 3.0)

@@ -1,0 +1,160 @@
+"""The runner: only what changed runs, gates stop releases, and a kill costs one step."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from toy import PLUGINS, write_toys
+
+from edgeloop.errors import GateError
+from edgeloop.loop.file import load_loop
+from edgeloop.loop.runner import open_model, run_loop
+from edgeloop.release.bundle import BundleInfo
+from edgeloop.release.repository import Repository, read_list
+from edgeloop.store.artifacts import Store
+
+STEPS = ["data", "split", "recipe", "toy_round", "toy_right", "bundle"]
+
+
+def run(path: Path, *overrides: str):
+    loop = load_loop(path, overrides)
+    return run_loop(loop, Store(loop.path(loop.settings.store)))
+
+
+def test_the_first_run_takes_every_step_and_the_second_none(loop_path):
+    first, second = run(loop_path), run(loop_path)
+    assert [(s.name, s.executed) for s in first.steps] == [(name, True) for name in STEPS]
+    assert [(s.name, s.executed) for s in second.steps] == [(name, False) for name in STEPS]
+    assert [s.artifact for s in first.steps] == [s.artifact for s in second.steps]
+    assert first.release == second.release
+    assert first.release.version == 1
+
+
+def test_another_parameter_runs_that_step_and_those_below_it_alone(loop_path):
+    run(loop_path)
+    again = run(loop_path, "passes.0.toy_round.digits=1")
+    assert [s.name for s in again.steps if s.executed] == ["toy_round", "toy_right", "bundle"]
+
+
+def test_a_second_release_declares_against_the_first_and_keeps_doing_so(loop_path):
+    first = run(loop_path)
+    second = run(loop_path, "recipe.weight=-1", "checks.toy_right.min=0")
+    third = run(loop_path, "recipe.weight=2")
+    (declared,) = BundleInfo.model_validate(second.bundle.meta).declared
+    assert declared.against == first.bundle.digest
+    assert declared.disagreement > 0.9
+    again = run(loop_path, "recipe.weight=-1", "checks.toy_right.min=0")
+    assert (again.executed, again.release) == (0, second.release)
+    assert third.release.version == 3
+
+
+def test_a_gate_that_does_not_pass_stops_the_release_and_keeps_the_finding(loop_path):
+    with pytest.raises(GateError) as raised:
+        run(loop_path, "recipe.weight=-1")
+    assert str(raised.value).startswith(
+        "[E300] release stopped by 1 of 1 checks:\n  toy_right: fail 0"
+    )
+    assert str(raised.value).endswith(", limit >= 0.9\n. Nothing was released")
+    store = Store(loop_path.parent / ".edgeloop")
+    (finding,) = store.artifacts("finding")
+    assert finding.meta["verdict"] == "fail"
+    assert not (loop_path.parent / "repository").exists()
+
+
+def test_a_delisted_release_is_not_what_the_next_one_is_compared_with(loop_path):
+    first = run(loop_path)
+    run(loop_path, "recipe.weight=1.5")
+    Repository(loop_path.parent / "repository", loop_path.parent / "keys").delist(
+        "toy", "stable", 2
+    )
+    third = run(loop_path, "recipe.weight=2")
+    assert BundleInfo.model_validate(third.bundle.meta).declared[0].against == first.bundle.digest
+
+
+def test_the_run_is_kept_with_its_steps_and_is_a_root(loop_path):
+    result = run(loop_path)
+    store = Store(loop_path.parent / ".edgeloop")
+    record = store.open("toy-run")
+    assert record.meta["steps"] == {s.name: s.artifact.digest for s in result.steps}
+    before = {a.digest for a in store.artifacts()}
+    store.collect()
+    assert (
+        before - {a.digest for a in store.artifacts()} <= {a.digest for a in store.artifacts("run")} | before
+    )  # only an older record may go
+    assert run(loop_path).executed == 0
+
+
+def test_a_bundle_made_twice_in_different_folders_has_the_same_digest(loop_path, tmp_path):
+    other = tmp_path / "elsewhere" / "loop.yaml"
+    other.parent.mkdir()
+    other.write_bytes(loop_path.read_bytes())
+    assert run(loop_path).bundle.digest == run(other).bundle.digest
+
+
+RUN = """
+import sys, json, importlib
+for name in {modules!r}:
+    importlib.import_module(name)
+from pathlib import Path
+from edgeloop.loop.file import load_loop
+from edgeloop.loop.runner import run_loop
+from edgeloop.store.artifacts import Store
+loop = load_loop(Path(sys.argv[1]))
+result = run_loop(loop, Store(loop.path(loop.settings.store)), on_step=lambda s: print(s.name, s.executed, flush=True))
+print(json.dumps([s.artifact.digest for s in result.steps]), flush=True)
+"""
+
+
+def start(path: Path) -> subprocess.Popen[str]:
+    code = RUN.format(modules=list(PLUGINS))
+    environment = {**os.environ, "PYTHONPATH": f"{path.parent}:{os.environ.get('PYTHONPATH', '')}"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def steps_run(path: Path) -> list[str]:
+    output, _ = start(path).communicate(timeout=60)
+    return [line.split()[0] for line in output.splitlines() if line.endswith(" True")]
+
+
+def test_editing_one_line_of_a_recipe_runs_exactly_the_steps_below_it(tmp_path):
+    path = write_toys(tmp_path)
+    assert steps_run(path) == STEPS
+    assert steps_run(path) == []
+    recipe = tmp_path / "toy_recipe.py"
+    recipe.write_text(recipe.read_text().replace("SHARPNESS = 4.0", "SHARPNESS = 5.0"))
+    assert steps_run(path) == ["recipe", "toy_round", "toy_right", "bundle"]
+    check = tmp_path / "toy_check.py"
+    check.write_text(check.read_text() + "\n# another remark\n")
+    assert steps_run(path) == ["toy_right", "bundle"]
+    runtime = tmp_path / "toy_runtime.py"
+    runtime.write_text(runtime.read_text() + "\n# another remark\n")
+    assert steps_run(path) == ["toy_round", "toy_right", "bundle"]
+
+
+@pytest.mark.parametrize("step", range(len(STEPS)))
+def test_a_killed_run_carries_on_and_ends_with_the_same_digests(tmp_path, step):
+    whole = write_toys(tmp_path / "whole")
+    expected = json.loads(start(whole).communicate(timeout=60)[0].splitlines()[-1])
+    path = write_toys(tmp_path / "killed")
+    process = start(path)
+    assert process.stdout is not None
+    for _ in range(step + 1):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    output, _ = start(path).communicate(timeout=60)
+    assert json.loads(output.splitlines()[-1]) == expected
+    assert len(read_list(path.parent / "repository", "toy", "stable").releases) == 1
+    assert Store(path.parent / ".edgeloop").verify() == []
+
+
+def test_a_model_survives_the_store(loop_path):
+    result = run(loop_path)
+    built = next(s.artifact for s in result.steps if s.name == "recipe")
+    assert open_model(built).notes["curves"] == {"train_loss": [1.0, 0.5]}
