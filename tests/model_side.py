@@ -1,4 +1,4 @@
-"""A small world for tests of recipes, passes, checks and runtimes: three classes, learnt at once."""
+"""A small world for tests of the model side: three classes, which are learnt at once."""
 
 from collections.abc import Callable
 

@@ -146,8 +146,9 @@ def release(evidence: Evidence) -> tuple[bool, str]:
     """Signed bundles in an OCI layout that is whole."""
     versions = [line.version for line in evidence.listing.releases]
     faults = evidence.store.verify()
-    good = versions == [1, 3] and evidence.listing.delisted == (2,) and not faults
-    return good, f"listed {versions}, delisted {list(evidence.listing.delisted)}, store whole"
+    delisted = [line.version for line in evidence.listing.delisted]
+    good = versions == [1, 3] and delisted == [2] and not faults
+    return good, f"listed {versions}, delisted {delisted}, store whole"
 
 
 def fleet(evidence: Evidence) -> tuple[bool, str]:

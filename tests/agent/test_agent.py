@@ -196,6 +196,25 @@ def test_a_running_agent_ends_when_it_is_told_to(world: World) -> None:
     assert not thread.is_alive()
 
 
+def test_a_clean_end_hands_over_what_was_counted(world: World) -> None:
+    installed(world)
+    stop = threading.Event()
+    stop.set()
+    world.agent.run(stop)
+    assert sum(window["answers"] for window in world.plane.windows.values()) == world.asked
+
+
+def test_a_clean_end_without_a_network_keeps_what_was_counted(world: World) -> None:
+    installed(world)
+    world.plane.down = True
+    stop = threading.Event()
+    stop.set()
+    world.agent.run(stop)
+    batch = world.agent._books.signals.batch()
+    assert batch is not None
+    assert sum(window.answers for window in batch.windows) == world.asked
+
+
 def test_an_agent_without_a_slot_imports_nothing_heavy(tmp_path: Path) -> None:
     program = (
         "import sys, edgeloop.agent.__main__\n"

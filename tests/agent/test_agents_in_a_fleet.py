@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agent.test_update import SOUTH, bad, good
+from tests.agent.world import Factory, pictures
 
 from edgeloop.agent.agent import Agent
 from edgeloop.fleet.client import FleetClient
@@ -19,8 +21,6 @@ from edgeloop.testing.clock import FakeClock
 from edgeloop.testing.fleet import FakeFleet, Home
 from edgeloop.testing.transport import MemoryTransport
 from edgeloop.types import Artifact
-from tests.agent.test_update import SOUTH, bad, good
-from tests.agent.world import Factory, pictures
 
 URL = "http://control-plane"
 PLAN = RolloutPlan(
@@ -105,9 +105,7 @@ def field(tmp_path: Path, factory: Factory) -> Iterator[Field]:
                 labels = {"site": site}
                 token = client.create_token(labels).token
                 fleet.add(f"{site}-{number}", token, labels=labels, opt_in=True)
-        made = Field(
-            factory=factory, fleet=fleet, client=client, app=app, log=told.blob_log
-        )
+        made = Field(factory=factory, fleet=fleet, client=client, app=app, log=told.blob_log)
         fleet.traffic = made.traffic
         yield made
 

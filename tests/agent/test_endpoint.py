@@ -182,6 +182,17 @@ def test_a_request_under_another_host_name_is_refused(url: str) -> None:
     )
 
 
+def test_after_a_refusal_a_client_may_ask_again_over_the_same_pool(world: World, url: str) -> None:
+    pool = urllib3.PoolManager(retries=False)
+    body = json.dumps({"inputs": [tensor()]})
+    statuses = [pool.request("POST", f"{url}/v2/models/sorter/infer", body=body).status]
+    installed(world)
+    statuses += [
+        pool.request("POST", f"{url}/v2/models/sorter/infer", body=body).status for _ in range(3)
+    ]
+    assert statuses == [503, 200, 200, 200]
+
+
 def test_only_loopback_is_listened_on(world: World) -> None:
     with pytest.raises(ProtocolError) as caught, serving(world.agent, "0.0.0.0:0"):
         pass

@@ -8,7 +8,7 @@ import pytest
 from tests.agent.world import PLAN, SERVER, World, pictures
 
 from edgeloop.agent.update import Update
-from edgeloop.protocol.messages import ReleaseRef, RolloutPlan
+from edgeloop.protocol.messages import Probation, ReleaseRef, RolloutPlan
 from edgeloop.release.bundle import DeviceLimits
 from edgeloop.types import Artifact
 
@@ -74,6 +74,15 @@ def test_the_application_is_answered_by_the_old_slot_until_the_probation_passed(
     assert versions == sorted(versions)
     beside = [version for state, version in heard if state == "probation"]
     assert beside.count(1) >= 60
+
+
+def test_a_probation_is_not_passed_before_its_population_of_inputs_is_known(world: World) -> None:
+    first, _ = installed(world)
+    plan = PLAN.model_copy(update={"probation": Probation(answers=20)})
+    world.bright = SOUTH
+    world.plane.wish(world.factory.publish(bad(world, first), plan), rollout=2)
+    world.rest()
+    assert world.plane.reports[-1]["state"] == "rolled back"
 
 
 def test_a_release_that_is_worse_than_declared_goes_back(world: World) -> None:

@@ -83,3 +83,9 @@ def test_the_upper_bound_is_above_the_share_and_narrows_with_rows(share, rows):
 
 def test_nothing_measured_bounds_nothing():
     assert upper_bound(0.0, 0) == 1.0
+
+
+def test_without_a_declaration_against_the_current_release_confidence_is_still_judged():
+    declared = Declared(profile="clean", rows=1000, disagreement=None, confidence=0.95)
+    assert watch(0.9, 0.95, declared=declared)[0].standing is Standing.PASSED
+    assert watch(0.9, 0.6, declared=declared)[0].standing is Standing.FAILED

@@ -185,9 +185,7 @@ def test_a_class_folder_without_images_is_named(pictures, tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError) as caught:
         Folder(root=Path("pets")).load(here(tmp_path))
-    assert str(caught.value) == (
-        "[E110] folder pets must exist. It is relative to the loop file"
-    )
+    assert str(caught.value) == ("[E110] folder pets must exist. It is relative to the loop file")
 
 
 def test_a_changed_image_changes_the_folders_digest(pictures, tmp_path):

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w+)(?: ([\w./-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (.+)$", re.MULTILINE)
-PATIENCE = 300  # seconds after which a page is stuck
+PATIENCE = 240  # seconds after which a page is stuck
 
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:
@@ -22,7 +22,7 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 def script(page: Path) -> str:
     """The page as a shell script: files are written where they stand, commands run in order."""
-    lines = ["set -euo pipefail", "set -x"]
+    lines = ["set -eux"]  # as a reader's shell: no pipefail, which `grep -q` would trip over
     for language, name, text in blocks(page):
         if language == "console":
             lines += COMMAND.findall(text)

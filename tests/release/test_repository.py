@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeloop.errors import (
+    GateError,
     KeyFileError,
     NotListedError,
     SignatureError,
@@ -62,6 +63,13 @@ def test_publishing_twice_is_one_release_and_versions_are_never_used_again(repos
     assert publish(repository, b"two") == 2
     repository.delist("sorter", "stable", 2)
     assert publish(repository, b"three") == 3
+    with pytest.raises(GateError) as raised:
+        publish(repository, b"two")
+    assert str(raised.value).startswith("[E300] bundle sha256:")
+    assert str(raised.value).endswith(
+        " must not have been delisted, got it was release 2 of stable/sorter."
+        " Change the loop: the same bundle is never released again"
+    )
     assert [line.version for line in read_list(repository.folder, "sorter", "stable").releases] == [
         1,
         3,

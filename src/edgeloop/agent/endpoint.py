@@ -113,11 +113,12 @@ class _Handler(BaseHTTPRequestHandler):
         except EdgeloopError as fault:
             status = next((s for kind, s in STATUS.items() if isinstance(fault, kind)), 500)
             said = {"error": str(fault), "number": fault.number}
-            self.close_connection = True  # the body may not have been read
         data = json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        if status != 200:  # the body may not have been read
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(data)
 

@@ -22,7 +22,7 @@ from edgeloop.types import Verdict
 
 if TYPE_CHECKING:
     from edgeloop.agent.loaded import Loaded
-    from edgeloop.protocol.messages import RolloutPlan
+    from edgeloop.protocol.messages import ReleaseRef, RolloutPlan
     from edgeloop.types import Arrays
 
 QUEUE = 256  # answers that may wait; under more load the oldest are not compared
@@ -53,13 +53,13 @@ class Seen:
 
 
 class Shadow:
-    """The new slot beside the current one, whose bundle is ``against``.
+    """The new slot beside the current one, which is ``against``.
 
     ``offer`` is called by the application's thread, ``work`` by one other at a time.
     """
 
     def __init__(
-        self, candidate: Loaded, against: str, limits: Limits, timer: admission.Timer
+        self, candidate: Loaded, against: ReleaseRef, limits: Limits, timer: admission.Timer
     ) -> None:
         self.candidate, self._against, self._limits = candidate, against, limits
         self._timer = timer
@@ -121,7 +121,11 @@ class Shadow:
         self.judgement = judgement
 
     def _declared(self) -> tuple[Declared | None, dict[str, Any]]:
-        """What was declared for the population most like the inputs so far; None before 50."""
+        """What was declared for the population most like the inputs so far; None before 50.
+
+        None for an older release as well: it was made before such inputs were known, and a person
+        who rolls back by hand has decided. Errors are judged all the same.
+        """
         if self._unsketched:
             feeds, answers = zip(*self._unsketched, strict=True)
             self._unsketched = []
@@ -131,8 +135,10 @@ class Shadow:
         if found is None:
             return None, {}
         profile, distance = found
-        declared = self.candidate.bundle.declared_for(profile, self._against)
-        return declared, {"profile": profile, "distance": round(distance, 4)}
+        nearness = {"profile": profile, "distance": round(distance, 4)}
+        if self.candidate.ref.version < self._against.version:  # an operator takes a release back
+            return None, nearness
+        return self.candidate.bundle.declared_for(profile, self._against.digest), nearness
 
     def _passed(self, judgement: Judgement) -> Judgement:
         """Not before the population is known, and not when notably slower than its limit."""

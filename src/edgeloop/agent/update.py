@@ -272,7 +272,7 @@ class Update:
         if current is None:
             self._take_over(candidate, None)
             return
-        shadow = Shadow(candidate, current.ref.digest, limits_of(plan), self._parts.timer)
+        shadow = Shadow(candidate, current.ref, limits_of(plan), self._parts.timer)
         self._parts.answering.in_charge = InCharge(current=current, shadow=shadow)
 
     def _take_over(self, candidate: Loaded, before: Loaded | None) -> None:

@@ -28,11 +28,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """What a release said beforehand of one population of inputs, from ``rows`` measured rows."""
+    """What a release said beforehand of one population of inputs, from ``rows`` measured rows.
+
+    ``disagreement`` None: nothing was declared against the release that is current here.
+    """
 
     profile: str
     rows: int
-    disagreement: float  # share 0..1 of answers that differ from the release before
+    disagreement: float | None  # share 0..1 of answers that differ from the release before
     confidence: float  # mean 0..1
 
 
@@ -143,12 +146,15 @@ def _declared_claims(
     disagreements: Sequence[float],
     confidences: Sequence[float],
 ) -> list[_Claim]:
-    most = upper_bound(declared.disagreement, declared.rows) + limits.margin
     lowest = declared.confidence - limits.confidence_margin
     highest = declared.confidence + limits.confidence_margin
     doubts = [1 - value for value in confidences]
-    return [
-        _Claim(name="disagreement", values=disagreements, limit=min(most, 1.0)),
+    claims = [
         _Claim(name="confidence", values=confidences, limit=min(highest, 1.0)),
         _Claim(name="confidence", values=doubts, limit=min(1 - lowest, 1.0), mirrored=True),
     ]
+    if declared.disagreement is not None:
+        most = upper_bound(declared.disagreement, declared.rows) + limits.margin
+        claim = _Claim(name="disagreement", values=disagreements, limit=min(most, 1.0))
+        claims.insert(0, claim)
+    return claims

@@ -238,13 +238,20 @@ class Listed(Message):
     targets: tuple[Name, ...] = ()  # device classes; empty means any
 
 
+class Delisted(Message):
+    """A release that was taken off the list."""
+
+    version: int
+    digest: DigestText
+
+
 class ChannelList(Message):
     """``<channel>/<name>.json``: every release that a device of this channel may install."""
 
     name: Name
     channel: Name
     floor: int = 1  # no device installs below this version
-    delisted: tuple[int, ...] = ()  # versions that were taken off; never used again
+    delisted: tuple[Delisted, ...] = ()  # taken off; neither version nor bundle comes back
     releases: tuple[Listed, ...] = ()
 
     def find(self, digest: str) -> Listed | None:

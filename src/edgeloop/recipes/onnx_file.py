@@ -91,22 +91,24 @@ class OnnxFile:
 
         try:
             graph = onnx.load_model_from_string(self._bytes(path))
+            _check_inside(graph, self.file.name)
             onnx.checker.check_model(graph)
         except (DecodeError, onnx.checker.ValidationError) as error:
             raise self._fault("must be a whole ONNX graph", str(error).splitlines()[0]) from error
-        _check_inside(graph, self.file.name)
         return graph
 
     def _name_outputs(self, graph: Any) -> None:
         """Give the graph exactly the outputs ``probabilities`` and ``label``."""
-        import onnx
         from onnx import TensorProto, helper
 
         outputs = {output.name: output for output in graph.graph.output}
         source = self._source(outputs)
         operation = "Softmax" if self.logits else "Identity"
         axis: dict[str, int] = {"axis": -1} if self.logits else {}
-        taken = _fresh(graph, {"probabilities": source, "label": self.label})
+        inputs = {given.name for given in graph.graph.input} & {"probabilities", "label"}
+        if inputs:
+            raise self._fault("must not have an input with the name of an output", min(inputs))
+        taken = _fresh(graph, ("probabilities", "label"))
         _rename(graph, taken)
         source, label = taken.get(source, source), taken.get(self.label or "", self.label)
         nodes = [helper.make_node(operation, [source], ["probabilities"], **axis)]
@@ -120,11 +122,10 @@ class OnnxFile:
         del graph.graph.output[:]
         graph.graph.output.extend(
             [
-                helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, None),
-                helper.make_tensor_value_info("label", TensorProto.INT64, None),
+                helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", None]),
+                helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]),
             ]
         )
-        onnx.checker.check_model(graph)
 
     def _source(self, outputs: dict[str, Any]) -> str:
         """The output that holds probabilities or logits."""
@@ -192,7 +193,7 @@ def _check_inside(graph: Any, name: str) -> None:
         )
 
 
-def _fresh(graph: Any, wanted: dict[str, str | None]) -> dict[str, str]:
+def _fresh(graph: Any, wanted: tuple[str, ...]) -> dict[str, str]:
     """New names for values that have one of the names that the outputs will get."""
     used = {name for node in graph.graph.node for name in (*node.input, *node.output)}
     return {name: f"{name}_before" for name in wanted if name in used}
@@ -202,3 +203,5 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
     for node in graph.graph.node:
         for side in (node.input, node.output):
             side[:] = [names.get(name, name) for name in side]
+    for tensor in graph.graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)

@@ -47,11 +47,10 @@ class BuildBundle:
         files = {**model.files, **self._golden(snapshot, session, context.scratch)}
         declared = []
         for number, name in enumerate(snapshot.profiles):
-            rows = snapshot.column("profile", "test") == number
-            feed = {key: values[rows] for key, values in snapshot.feed("test").items()}
+            feed = _rows(snapshot, number, "test")
             answers = session.run(feed)
             others = current.run(feed) if current else None
-            files |= _written(context.scratch, number, _sketched(model, feed, answers, signals))
+            files |= _written(context.scratch, number, _sketched(model, _rows(snapshot, number), answers, signals))
             declared.append(self._declare(name, model, answers, others))
         return BundleDraft(info=self._info(model, signals, tuple(declared)), files=files)
 
@@ -97,9 +96,16 @@ class BuildBundle:
         )
 
 
-def _sketched(model: Model, feed: Arrays, answers: Arrays, signals: dict[str, str]) -> Profile:
+def _rows(snapshot: Snapshot, profile: int, part: str | None = None) -> Arrays:
+    """The inputs of one profile, of one part when named."""
+    chosen = snapshot.column("profile", part) == profile
+    return {name: values[chosen] for name, values in snapshot.feed(part).items()}
+
+
+def _sketched(model: Model, inputs: Arrays, answers: Arrays, signals: dict[str, str]) -> Profile:
+    """Inputs of all rows, since more rows make a calmer reference; answers of held-out rows."""
     profile = Profile()
-    profile.update(summarise(feed, signals))
+    profile.update(summarise(inputs, signals))
     profile.update(open_kind(model.answer).features(answers))
     return profile
 

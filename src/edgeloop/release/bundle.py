@@ -107,13 +107,13 @@ class Bundle:
         }
 
     def declared_for(self, profile: str, against: str | None) -> Declared | None:
-        """What was declared of a profile; None when not against the bundle ``against``."""
+        """What was declared of a profile; its disagreement only if against ``against``."""
         for line in self.info.declared:
-            if line.profile == profile and line.against == against:
+            if line.profile == profile:
                 return Declared(
                     profile=line.profile,
                     rows=line.rows,
-                    disagreement=line.disagreement,
+                    disagreement=line.disagreement if line.against == against else None,
                     confidence=line.confidence,
                 )
         return None

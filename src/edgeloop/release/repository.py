@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.clock import Clock, SystemClock
-from edgeloop.errors import NotListedError, SignatureError
-from edgeloop.protocol.messages import ChannelList, Listed, ReleaseRef, RolloutPlan
+from edgeloop.errors import GateError, NotListedError, SignatureError
+from edgeloop.protocol.messages import ChannelList, Delisted, Listed, ReleaseRef, RolloutPlan
 from edgeloop.release.keys import ROLES, generate, signer
 from edgeloop.store.manifest import digest_of
 
@@ -78,12 +78,14 @@ class Repository:
         """Put a bundle on a channel's list as the next version. Twice the same is one release.
 
         Raises:
+            GateError: this very bundle was delisted.
             KeyFileError: a key that must sign is not here.
             DiskFullError: no room; the repository is as before.
         """
         digest = digest_of(manifest)
         with self._locked():
             listing = read_list(self.folder, name, channel)
+            _refuse_delisted(listing, digest)
             known = listing.find(digest)
             version = known.version if known else _next_version(listing)
             line = Listed(
@@ -108,9 +110,9 @@ class Repository:
         """
         with self._locked():
             listing = read_list(self.folder, name, channel)
-            _line(listing, version)
+            bad = _line(listing, version)
             releases = tuple(line for line in listing.releases if line.version != version)
-            delisted = (*listing.delisted, version)
+            delisted = (*listing.delisted, Delisted(version=version, digest=bad.digest))
             self._list(listing.model_copy(update={"releases": releases, "delisted": delisted}), {})
 
     def set_floor(self, name: str, channel: str, version: int) -> None:
@@ -228,7 +230,20 @@ def _line(listing: ChannelList, version: int) -> Listed:
 
 
 def _next_version(listing: ChannelList) -> int:
-    return 1 + max([*(line.version for line in listing.releases), *listing.delisted], default=0)
+    lines = (*listing.releases, *listing.delisted)
+    return 1 + max((line.version for line in lines), default=0)
+
+
+def _refuse_delisted(listing: ChannelList, digest: str) -> None:
+    """A bad release does not come back by running its loop again."""
+    for line in listing.delisted:
+        if line.digest == digest:
+            raise GateError(
+                f"bundle {digest}",
+                "must not have been delisted",
+                got=f"it was release {line.version} of {listing.channel}/{listing.name}",
+                todo="Change the loop: the same bundle is never released again",
+            )
 
 
 def _newest(folder: Path, role: str) -> Path:

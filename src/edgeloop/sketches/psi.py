@@ -1,8 +1,9 @@
 """Population stability index: how far one profile has moved from another.
 
 Per feature, over the reference's decile bins: sum((p - q) * ln(p / q)). By custom below 0.1 is calm
-and above 0.25 is a shift (Siddiqi, "Credit Risk Scorecards", 2006). Unlike a test's p-value it does
-not grow with the number of rows.
+and above 0.25 is a shift (Siddiqi, "Credit Risk Scorecards", 2006). Two samples of one population
+give (bins - 1) * (1 / n + 1 / m) on average (Yurdakul, "Statistical properties of the population
+stability index", 2018); that much is taken off, so that small samples do not look like a shift.
 """
 
 from __future__ import annotations
@@ -17,14 +18,19 @@ LEAST_ROWS = 50  # fewer rows put 5 or less in a decile: the index would be nois
 
 
 def psi(reference: Profile, seen: Profile, feature: str) -> float | None:
-    """The index of one feature; None when either side saw fewer than ``LEAST_ROWS`` values."""
-    if min(reference.rows(feature), seen.rows(feature)) < LEAST_ROWS:
+    """The index of one feature less its expected noise, 0 or more.
+
+    None when either side saw fewer than ``LEAST_ROWS`` values.
+    """
+    rows = (reference.rows(feature), seen.rows(feature))
+    if min(rows) < LEAST_ROWS:
         return None
     ranks = [i / BINS for i in range(1, BINS)]
     edges = sorted(set(reference.quantiles(feature, ranks)))
     expected = _smooth(reference.shares(feature, edges), reference.rows(feature))
     actual = _smooth(seen.shares(feature, edges), seen.rows(feature))
-    return sum((p - q) * math.log(p / q) for p, q in zip(actual, expected, strict=True))
+    index = sum((p - q) * math.log(p / q) for p, q in zip(actual, expected, strict=True))
+    return max(0.0, index - len(edges) * (1 / rows[0] + 1 / rows[1]))
 
 
 def _smooth(shares: list[float], rows: int) -> list[float]:
