@@ -4,28 +4,40 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint types imports bench clean-demo
+.PHONY: help demo test lint types imports docs docs-check base-install bench clean-demo
 
-demo: $(VENV)/.demo
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.demo  ## the whole loop on this machine, once
 	$(BIN)/python examples/digits/demo.py
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev  ## everything that a newcomer should run
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.dev
+types: $(VENV)/.dev  ## mypy, strict
 	$(BIN)/mypy
 
-imports: $(VENV)/.dev
+imports: $(VENV)/.dev  ## rooms are layers; the agent imports nothing heavy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev
+docs: $(VENV)/.dev  ## write docs/reference anew
+	$(BIN)/python docs/generate.py
+
+docs-check: $(VENV)/.dev  ## whether docs/reference is that of the live program
+	$(BIN)/python docs/generate.py --check
+
+base-install: $(VENV)/.dev  ## the wheel alone in an empty environment: what a device needs
+	$(BIN)/python tests/packaging/base_install.py
+
+bench: $(VENV)/.dev  ## the figures, into benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run_all.py
 
-clean-demo:
+clean-demo:  ## forget what the demo made
 	rm -rf demo-work
 
 $(VENV)/bin/python:

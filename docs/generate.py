@@ -4,7 +4,6 @@
 """
 
 import argparse
-import dataclasses
 import inspect
 import json
 import os
@@ -196,10 +195,10 @@ def loop_page(schema: Mapping[str, Any]) -> str:
     """Each section of the loop file with its fields."""
     lines = ["# The loop file", "", NOTE, ""]
     lines += [
-        "`edgeloop schema > loop.schema.json` writes the JSON schema with the plugins installed there,",
-        "[loop.schema.json](loop.schema.json) is the one without any third party's.",
-        "Times take a unit (`20 s`, `5 ms`, `2 min`), sizes too (`300 kB`); a plain number is in the",
-        "unit of the field: seconds, milliseconds or bytes.",
+        "`edgeloop schema > loop.schema.json` writes the JSON schema with the plugins installed",
+        "there; [loop.schema.json](loop.schema.json) is the one without any third party's.",
+        "Times take a unit (`20 s`, `5 ms`, `2 min`), sizes too (`300 kB`); a plain number is in",
+        "the unit of the field: seconds, milliseconds or bytes.",
         "Paths are relative to the loop file.",
         "",
         "## Top level",

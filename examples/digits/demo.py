@@ -1,18 +1,19 @@
 """The loop turns once: from real data to a fleet that updates itself and takes a bad release back.
 
-Run by ``make demo``. Everything it makes lies in ``demo-work``; killed and run again, it carries on.
+Run by ``make demo``. All that it makes lies in ``demo-work``; killed and run again, it carries on.
 It ends with a table of the ten points of the story, each checked against what was recorded, with
 ``demo-work/report.html``, and with exit status 0 only when all ten happened.
 """
 
 import argparse
+import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from points import Evidence, Point, examine
@@ -35,7 +36,6 @@ from fleet import control_plane, devices, watcher
 
 HERE = Path(__file__).parent
 OVER = (RolloutState.FINISHED, RolloutState.STOPPED, RolloutState.ROLLED_BACK)
-PATIENCE = 240.0  # seconds that one scene may take
 SEEN_AFTER = 400  # confirmed answers of release 3 in the south before its accuracy is told
 TOLD = {  # audit actions that are worth a line on the terminal
     "rollout.stage", "rollout.started", "rollout.stopped", "rollout.finished", "job.failed",
@@ -91,6 +91,7 @@ class Story:
     work: Path
     stage: Stage
     trigger: bool
+    patience: float  # seconds that one scene may take
     fleet: FleetClient | None = None
     _read: int = 0
 
@@ -133,11 +134,11 @@ class Story:
 
     def until(self, happened: Callable[[], bool], rule: str) -> None:
         """Wait, telling what the audit log says meanwhile."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not happened():
             self.tell_audit()
             if time.monotonic() > deadline:
-                raise SceneError(f"scene of {PATIENCE:.0f} s", rule, todo="See demo-work/*.log")
+                raise SceneError(f"scene of {self.patience:.0f} s", rule, todo="See the logs")
             time.sleep(0.5)
         self.tell_audit()
 
@@ -240,7 +241,8 @@ def _close(story: Story) -> list[Point]:
         story.loop(), story.store(), devices=evidence.devices, rollouts=evidence.rollouts,
         audit=evidence.audit, windows=evidence.windows, blob_log=work / "fleet" / "blobs.jsonl",
     )  # fmt: skip
-    extra = {f"{p.number} {p.title}": f"{'yes' if p.happened else 'NO'}: {p.told}" for p in points}
+    (work / "points.json").write_text(json.dumps([asdict(point) for point in points], indent=1))
+    extra = {f"{p.number} {p.title}": f"{'yes' if p.happened else 'no'}: {p.told}" for p in points}
     (work / "report.html").write_text(render(facts, extra=extra))
     return points
 
@@ -304,6 +306,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("demo-work"))
     parser.add_argument("--no-trigger", action="store_true", help="the story then must fail")
+    parser.add_argument("--patience", type=float, default=240.0, help="seconds for one scene")
     told = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     told.work.mkdir(parents=True, exist_ok=True)
@@ -311,7 +314,10 @@ def main() -> int:
         shutil.copy(HERE / file, told.work / file)
     stage = Stage()
     try:
-        points = play(Story(work=told.work, stage=stage, trigger=not told.no_trigger))
+        story = Story(
+            work=told.work, stage=stage, trigger=not told.no_trigger, patience=told.patience
+        )
+        points = play(story)
     except EdgeloopError as fault:
         stage.console.print(f"[red]{fault}[/red]", highlight=False)
         return fault.exit_code

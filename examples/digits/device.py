@@ -15,10 +15,11 @@ from world import ANSWERS_PER_SECOND, Camera
 from edgeloop.agent.agent import Agent
 from edgeloop.agent.endpoint import serving
 from edgeloop.errors import NoSlotError
-from edgeloop.orphans import end_with_parent
+from edgeloop.orphans import when_parent_ends
 
 
 def main() -> int:
+    """Run until stdin closes or SIGTERM comes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--world", type=Path, required=True)
@@ -26,7 +27,7 @@ def main() -> int:
     told = parser.parse_args()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    end_with_parent()
+    when_parent_ends(stop.set)
     with Agent.open(told.folder) as agent, serving(agent, "127.0.0.1:0") as address:
         (told.folder / "address").write_text(address)
         with (told.folder / "starts").open("a") as starts:  # for the demo's sums

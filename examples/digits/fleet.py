@@ -90,6 +90,7 @@ def _enrol(work: Path, fleet: FleetClient, name: str) -> None:
         labels={"site": site},
         opt_in=site == "south",
         window_answers=WINDOW,
+        window_seconds=5.0,
         report_seconds=2.0,
     )
 

@@ -1,4 +1,4 @@
-"""The ten points of the story, each judged by what was recorded: store, audit, blob log, devices."""
+"""The ten points of the story, each judged by what store, audit, blob log and devices recorded."""
 
 import json
 import sqlite3

@@ -8,14 +8,20 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 
 
-def end_with_parent() -> None:
-    """Send SIGTERM to this process when stdin reaches its end."""
-    threading.Thread(target=_wait, name="parent", daemon=True).start()
-
-
-def _wait() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
+def terminate() -> None:
+    """Send SIGTERM to this process."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def when_parent_ends(end: Callable[[], None] = terminate) -> None:
+    """Call ``end``, from a thread of its own, when stdin reaches its end."""
+
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 4096):  # not sys.stdin: its lock outlives a daemon thread
+            pass
+        end()
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()

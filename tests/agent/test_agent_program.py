@@ -50,7 +50,7 @@ def folder(world: World, tmp_path: Path) -> Path:
 
 
 def test_an_agent_answers_over_http_without_a_network_and_ends_on_sigterm(folder: Path) -> None:
-    with start(folder, "--listen", "127.0.0.1:0") as process:
+    with start(folder, "--listen", "127.0.0.1:0", "--until-stdin-closes") as process:
         about = first_line(process)
         assert json.loads((folder / "endpoint.json").read_text()) == about
         assert urllib3.request("GET", f"{about['url']}/v2/health/ready").status == 200

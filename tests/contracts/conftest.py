@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgeloop.data.snapshot import write
 from edgeloop.plugins import Context, get
@@ -24,11 +25,25 @@ def _images() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def workplace(tmp_path_factory):
-    """A new folder each time."""
+def home(tmp_path_factory):
+    """The loop file's folder, with the files that sources read: images by class, and arrays."""
+    folder = tmp_path_factory.mktemp("home")
+    images, labels = _images()
+    for number, (image, label) in enumerate(zip(images[:12], labels[:12], strict=True)):
+        path = folder / "images" / CLASSES[label] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    np.savez(folder / "sample.npz", image=images, label=labels)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workplace(tmp_path_factory, home):
+    """A context with a new scratch folder each time."""
 
     def new(**given) -> Context:
-        return Context(scratch=tmp_path_factory.mktemp("scratch"), seed=7, **given)
+        scratch = tmp_path_factory.mktemp("scratch")
+        return Context(scratch=scratch, folder=home, seed=7, **given)
 
     return new
 
@@ -55,8 +70,10 @@ def torch_model(snapshot, workplace):
 
 
 @pytest.fixture(scope="session")
-def onnx_model(torch_model, snapshot, workplace):
-    return get("pass", "export_onnx")().run(torch_model, workplace(snapshot=snapshot))
+def onnx_model(torch_model, snapshot, workplace, home):
+    model = get("pass", "export_onnx")().run(torch_model, workplace(snapshot=snapshot))
+    (home / "own.onnx").write_bytes(model.files["model.onnx"].read_bytes())
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -242,7 +242,7 @@ def test_a_pass_must_name_what_it_uses_in_its_needs(onnx_model, everything):
             {"verdict": "not measured", "reason": "no rows"},
             "mean.v1 must give no value when not measured, got 1.0",
         ),
-        ({"value": None}, "mean.v1 must give a value when it says pass"),
+        ({"value": None}, "mean.v1 must give a value, or a reason, when it says pass"),
         ({"named": "median"}, "mean.v1 must name its finding mean, got median"),
         ({"interval": (2, 1)}, "mean.v1 must give its interval in order, got (2.0, 1.0)"),
     ],

@@ -8,12 +8,22 @@ from edgeloop import plugins
 from edgeloop.testing import contracts
 
 EXAMPLES = {  # what each is made with; a plugin that is not here fails, so nobody forgets it
+    ("source", "arrays.v1"): {"file": "sample.npz"},
     ("source", "builtin.v1"): {"dataset": "mnist-5k", "share": 0.02},
+    ("source", "folder.v1"): {"root": "images"},
     ("split", "stratified.v1"): {"by": "label"},
     ("recipe", "image_classifier.v1"): {"epochs": 2, "width": 8, "batch": 16},
+    ("recipe", "onnx_file.v1"): {"file": "own.onnx"},
     ("pass", "prune_channels.v1"): {"share": 0.5, "multiple": 2},
     ("pass", "export_onnx.v1"): {},
     ("pass", "quantize.v1"): {"calibrate": 16},
+    ("check", "accuracy.v1"): {"min": 0.5},
+    ("check", "accuracy_drop.v1"): {"max": 0.1},
+    ("check", "disagreement.v1"): {"against": "current", "max": 0.5},
+    ("check", "golden_parity.v1"): {"samples": 8},
+    ("check", "latency_p95.v1"): {"max": "50 ms", "runs": 100, "warmup": 1},
+    ("check", "size.v1"): {"max": "1 MB"},
+    ("check", "worst_class.v1"): {"min": 0.1},
     ("runtime", "torch.v1"): {},
     ("runtime", "onnx.v1"): {},
     ("answer", "label.v1"): {"classes": ["dark", "light", "left"]},
@@ -51,7 +61,10 @@ def test_a_split_puts_every_row_into_one_part(name, snapshot, everything):
 
 
 @pytest.mark.parametrize("name", of("recipe"))
-def test_a_recipe_builds_the_same_model_twice(name, snapshot, everything):
+def test_a_recipe_builds_the_same_model_twice(name, snapshot, onnx_model, everything):
+    assert (
+        onnx_model.format == "onnx"
+    )  # it lies in the loop file's folder, for recipes that take one
     contracts.check_recipe(made("recipe", name), snapshot, everything())
 
 

@@ -18,6 +18,7 @@ def test_a_camera_that_changes_nothing_gives_the_same_image():
 
 def test_a_turn_is_against_the_clock_about_the_centre():
     assert np.array_equal(changed(dot(4, 8), turn=90.0), dot(0, 4))
+    assert np.array_equal(changed(dot(0, 4), turn=90.0), dot(4, 0))
 
 
 def test_right_and_down_are_in_pixels():

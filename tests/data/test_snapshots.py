@@ -77,8 +77,8 @@ def test_a_column_is_cut_into_shards_of_at_most_eight_mebibytes(tmp_path):
         (
             {"y": np.arange(40) % 3},
             (
-                "[E110] column 'y' of snapshot toy must hold whole numbers from 0 to 1, one per row, "
-                "got int64[40] from 0 to 2. Each number is the index of one of the classes"
+                "[E110] column 'y' of snapshot toy must hold whole numbers from 0 to 1, one per "
+                "row, got int64[40] from 0 to 2. Each number is the index of one of the classes"
             ),
         ),
     ],

@@ -27,7 +27,11 @@ def script(page: Path) -> str:
         if language == "console":
             lines += COMMAND.findall(text)
         elif name:
-            lines += [f"mkdir -p {Path(name).parent}", f"cat > {name} <<'THE_END'", text + "THE_END"]
+            lines += [
+                f"mkdir -p {Path(name).parent}",
+                f"cat > {name} <<'THE_END'",
+                text + "THE_END",
+            ]
     return "\n".join(lines) + "\n"
 
 

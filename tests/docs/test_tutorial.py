@@ -15,5 +15,5 @@ def test_the_tutorial_leads_to_a_release_that_answers_on_a_device(tmp_path):
     assert "(0 of 13 steps ran)" in told
     assert int(re.search(r"^(\d+) of 200 are right", told, re.MULTILINE)[1]) > 180
     assert re.search(r"^rollout 1 of stable/sorter 1: finished, 1 SUCCEEDED$", told, re.MULTILINE)
-    assert re.search(r"^signer", told, re.MULTILINE)
+    assert re.search(r"^signed", told, re.MULTILINE)
     assert told.rstrip().endswith("stopped")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -28,6 +27,9 @@ from edgeloop.protocol.messages import (
 )
 from edgeloop.protocol.signatures import sign
 from edgeloop.testing.clock import FakeClock
+
+if TYPE_CHECKING:
+    import httpx2 as httpx
 
 URL = "http://plane"
 

@@ -18,7 +18,7 @@ def test_every_fault_is_told_with_line_field_rule_and_value(tmp_path):
         "data:\n"
         "  source: toy\n"
         "  split: {test: 1.5}\n"
-        "recipe: {use: toy, weight: heavy, colour: red}\n"
+        "recipe: {use: toy, sign: heavy, colour: red}\n"
         "passes:\n"
         "  - toy_round: {digits: 2}\n"
         "  - shrink: {}\n"
@@ -38,9 +38,9 @@ def test_every_fault_is_told_with_line_field_rule_and_value(tmp_path):
             " got '3 weeks'",
             "  line 12: surprise must be a known field, got 1",
             "  line 4: data.split.test must be less than 1, got 1.5",
-            "  line 5: recipe.weight must be a valid number, unable to parse string as a number,"
+            "  line 5: recipe.sign must be a valid number, unable to parse string as a number,"
             " got 'heavy'",
-            "  line 5: recipe.colour must be a known field: one of weight, got 'red'",
+            "  line 5: recipe.colour must be a known field: one of overflows, sign, got 'red'",
             "  line 8: passes.1.shrink must name a pass: one of "
             + ", ".join(_names("pass"))
             + ", got 'shrink'",
@@ -102,9 +102,9 @@ def test_a_missing_section_is_one_fault(tmp_path):
 
 def test_overrides_reach_into_lists_and_new_sections(loop_path):
     loop = load_loop(
-        loop_path, ["recipe.weight=2", "passes.0.toy_round.digits=5", "rollout.soak=90 s"]
+        loop_path, ["recipe.sign=2", "passes.0.toy_round.digits=5", "rollout.soak=90 s"]
     )
-    assert (loop.recipe.weight, loop.passes[0].digits, loop.settings.rollout.soak) == (2, 5, 90)
+    assert (loop.recipe.sign, loop.passes[0].digits, loop.settings.rollout.soak) == (2, 5, 90)
 
 
 @pytest.mark.parametrize(
@@ -131,5 +131,5 @@ def test_the_schema_knows_every_plugin_and_no_other():
 
 
 def test_a_fine_tune_changes_the_recipe_by_the_fields_that_the_trigger_names(loop_path: Path):
-    loop = load_loop(loop_path, ["watch.on_drift.recipe.weight=3"])
-    assert (loop.recipe.weight, loop.fine_tune.weight) == (1.0, 3.0)
+    loop = load_loop(loop_path, ["watch.on_drift.recipe.sign=3"])
+    assert (loop.recipe.sign, loop.fine_tune.sign) == (1.0, 3.0)

@@ -10,13 +10,14 @@ from html.parser import HTMLParser
 
 import pytest
 import typer
-from report_story import FEATURES, REASON, START, whole
+from report_story import FEATURES, REASON, START, Story, key, whole
 from typer.testing import CliRunner
 
 from edgeloop.cli.report import add_to
 from edgeloop.errors import DataError, MissingExtraError
 from edgeloop.loop.report import collect, graph, render
 from edgeloop.loop.report.collect import read_blob_log
+from edgeloop.loop.report.drift import STRETCHES
 from edgeloop.loop.report.facts import CheckLine, Facts, Lane, Mark, Trigger, Turn
 from edgeloop.loop.report.figures import wilson
 from edgeloop.loop.report.offline import bound, confusion
@@ -115,7 +116,7 @@ def test_every_picture_has_a_title_a_caption_and_a_table(page):
     assert all(one["role"] == "img" and one["aria-labelledby"] for one in pictures)
     assert parsed.count("title") == 1 + len(pictures)
     assert parsed.count("figcaption") == len(pictures)
-    assert parsed.count("table") == parsed.count("section") == 9
+    assert parsed.count("table") == parsed.count("section") == 10
 
 
 def test_every_color_of_a_picture_is_the_pages(page):
@@ -129,6 +130,7 @@ def test_without_store_and_fleet_every_section_says_why_it_is_empty(story, tmp_p
     assert sentences(facts) == ["0 releases; no fleet was asked."]
     assert re.findall(r"</h2>\n<p>(.*)</p>", page) == [
         "No release with checks is in the store.",
+        "No release is in the store.",
         "No recipe step with curves made a release.",
         "No check left a confusion matrix in its evidence.",
         "No device has reported yet.",
@@ -161,8 +163,10 @@ def test_what_devices_say_cannot_become_markup(facts):
     lanes = (dataclasses.replace(facts.lanes[0], name=evil, group=evil, marks=(mark,)),)
     fired = Trigger(time=START, action="fired", group=evil, version=1, reason=evil, led_to=None)
     sent = tuple(dataclasses.replace(one, device=evil) for one in facts.sent)
+    trainings = (dataclasses.replace(facts.trainings[0], plugin=evil),)
     page = render(
-        dataclasses.replace(facts, lanes=lanes, triggers=(fired,), sent=sent), {evil: evil}
+        dataclasses.replace(facts, lanes=lanes, triggers=(fired,), sent=sent, trainings=trainings),
+        {evil: evil},
     )
     assert "<script" not in page
     assert "&lt;script&gt;" in page
@@ -208,6 +212,7 @@ def test_drift_is_seen_where_and_when_the_inputs_moved(facts):
         point.profile for point in facts.drift if (point.group, point.version) == ("south", 3)
     }
     assert profiles == {"field:south"}
+    assert min(point.answers for point in facts.drift) == 300  # as many as the trigger asks for
     assert set(facts.drift[0].psi) == {f"input.image.{name}" for name in FEATURES}
 
 
@@ -234,6 +239,11 @@ def test_a_turn_compares_the_judged_and_later_answers_with_those_of_the_new_rele
 def test_every_confirmed_answer_is_counted_once(story, facts):
     windows = story.given()["windows"]
     assert sum(p.confirmed for p in facts.quality) == sum(w.window.confirmed for w in windows)
+    half = (facts.ended - facts.began) / STRETCHES / 2
+    times = {(w.labels["site"], w.window.version, w.received) for w in windows}
+    for point in facts.quality:
+        near = [t for *of, t in times if of == [point.group, point.version]]
+        assert min(abs(t - point.time) for t in near) <= half
     assert sum(p.quality for p in facts.quality) == sum(w.window.quality for w in windows)
 
 
@@ -249,6 +259,22 @@ def test_bytes_are_told_by_release_with_what_a_device_already_had(story, facts):
 
 def test_only_the_canary_fetched_what_only_the_bad_release_has(facts):
     assert [one.device for one in facts.sent if one.version == 2 and one.own] == ["cam-5"]
+
+
+def test_a_blob_that_is_fetched_again_counts_for_the_release_that_was_offered_then(story, facts):
+    given = story.given()
+    shared = next(digest for digest in story.blobs(3) if digest in story.blobs(1))
+    line = {"time": START + 205, "device": key("cam-6"), "path": "", "digest": shared}
+    with given["blob_log"].open("a") as log:
+        log.write(json.dumps({**line, "offset": 0, "bytes": 700, "status": 206}) + "\n")
+    more = collect(story.loop, story.store, **given)
+    before, after = (
+        next(one for one in some.sent if (one.device, one.version) == ("cam-6", 3))
+        for some in (facts, more)
+    )
+    assert (after.bytes, after.fetched) == (before.bytes + 700, before.fetched + 1)
+    assert (before.had, after.had) == (1, 0)
+    assert after.own == before.own
 
 
 def test_a_cut_off_line_of_the_blob_log_is_counted_and_told(story):
@@ -288,6 +314,28 @@ def test_trainings_name_the_releases_that_came_of_them(facts):
     ]
 
 
+def test_a_training_is_not_that_of_a_release_which_was_only_compared_with_its_own(tmp_path):
+    story = Story(tmp_path)
+    data = story.snapshot("source/builtin.v1", 100)
+    for version in (1, 2):
+        model = story.model("recipe/image_classifier.v1", (data,), 100)
+        before = story.bundles.get(version - 1)
+        story.bundle(version, model, before, story.findings(model, before, 0.97, 100, 1.0), {})
+    facts = collect(story.loop, story.store)
+    assert [one.releases for one in facts.trainings] == [(1,), (2,)]
+
+
+def test_a_first_release_declares_no_disagreement(facts, page):
+    told = {one.version: one.declared for one in facts.releases}
+    assert [(one.profile, one.disagreement) for one in told[1]] == [("clean", None)]
+    assert [(one.profile, one.disagreement) for one in told[3]] == [
+        ("clean", 0.018),
+        ("field:south", 0.31),
+    ]
+    assert "nothing before it" in page
+    assert "31.0 %" in page
+
+
 def test_the_lineage_has_the_checks_of_a_release_as_one_box(facts):
     told = Counter(node.title for node in facts.lineage)
     assert told["6 checks"] == told["7 checks"] == told["release 1"] == told["release 3"] == 1
@@ -300,7 +348,8 @@ def test_every_arrow_of_a_placed_graph_runs_down_and_no_boxes_overlap(facts):
     placed = graph.place(graph.reduced({node.id: node.parents for node in facts.lineage}))
     for arrow in placed.arrows:
         levels = [y for _, y in arrow]
-        assert levels == sorted(set(levels))
+        assert levels == list(range(int(levels[0]), int(levels[-1]) + 1))
+        assert len(levels) > 1
     boxes = sorted(placed.boxes.values(), key=lambda at: (at[1], at[0]))
     for (x, y), (next_x, next_y) in itertools.pairwise(boxes):
         assert y != next_y or next_x - x >= 1
@@ -363,7 +412,8 @@ def test_a_large_fleet_shows_the_devices_that_failed(facts):
     failed = next(lane for lane in facts.lanes if lane.marks)
     page = render(dataclasses.replace(facts, lanes=(*quiet, failed)))
     assert "51 quieter devices are not drawn." in page
-    assert failed.name in page
+    picture = re.search(r"<svg[^>]*title-timeline.*?</svg>", page, flags=re.DOTALL)
+    assert f">{failed.name}</text>" in picture[0]
 
 
 def test_a_device_that_never_reported_has_an_empty_lane(facts):
@@ -391,6 +441,24 @@ def test_the_command_writes_the_file_and_tells_where(loop_path, tmp_path):
     assert told.exit_code == 0, told.output
     assert json.loads(told.stdout) == {"devices": 0, "releases": 0, "report": str(output)}
     assert output.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_closing_figure_that_begins_with_a_verdict_shows_it_apart(facts):
+    page = render(
+        facts, {"counts add up": "yes: 8 devices", "south got better": "no", "time": "9 s"}
+    )
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page[page.index('id="closing"') :])
+    assert cells == [
+        "counts add up",
+        '<span class="good">yes</span>',
+        "8 devices",
+        "south got better",
+        '<span class="bad">no</span>',
+        "",
+        "time",
+        "9 s",
+        "",
+    ]
 
 
 def test_facts_without_anything_are_a_page(facts):

@@ -42,19 +42,19 @@ def test_another_parameter_runs_that_step_and_those_below_it_alone(loop_path):
 
 def test_a_second_release_declares_against_the_first_and_keeps_doing_so(loop_path):
     first = run(loop_path)
-    second = run(loop_path, "recipe.weight=-1", "checks.toy_right.min=0")
-    third = run(loop_path, "recipe.weight=2")
+    second = run(loop_path, "recipe.sign=-1", "checks.toy_right.min=0")
+    third = run(loop_path, "passes.0.toy_round.digits=4")
     (declared,) = BundleInfo.model_validate(second.bundle.meta).declared
     assert declared.against == first.bundle.digest
     assert declared.disagreement > 0.9
-    again = run(loop_path, "recipe.weight=-1", "checks.toy_right.min=0")
+    again = run(loop_path, "recipe.sign=-1", "checks.toy_right.min=0")
     assert (again.executed, again.release) == (0, second.release)
     assert third.release.version == 3
 
 
 def test_a_gate_that_does_not_pass_stops_the_release_and_keeps_the_finding(loop_path):
     with pytest.raises(GateError) as raised:
-        run(loop_path, "recipe.weight=-1")
+        run(loop_path, "recipe.sign=-1")
     assert str(raised.value).startswith(
         "[E300] release stopped by 1 of 1 checks:\n  toy_right: fail 0"
     )
@@ -67,11 +67,11 @@ def test_a_gate_that_does_not_pass_stops_the_release_and_keeps_the_finding(loop_
 
 def test_a_delisted_release_is_not_what_the_next_one_is_compared_with(loop_path):
     first = run(loop_path)
-    run(loop_path, "recipe.weight=1.5")
+    run(loop_path, "passes.0.toy_round.digits=5")
     Repository(loop_path.parent / "repository", loop_path.parent / "keys").delist(
         "toy", "stable", 2
     )
-    third = run(loop_path, "recipe.weight=2")
+    third = run(loop_path, "passes.0.toy_round.digits=4")
     assert BundleInfo.model_validate(third.bundle.meta).declared[0].against == first.bundle.digest
 
 
@@ -83,7 +83,8 @@ def test_the_run_is_kept_with_its_steps_and_is_a_root(loop_path):
     before = {a.digest for a in store.artifacts()}
     store.collect()
     assert (
-        before - {a.digest for a in store.artifacts()} <= {a.digest for a in store.artifacts("run")} | before
+        before - {a.digest for a in store.artifacts()}
+        <= {a.digest for a in store.artifacts("run")} | before
     )  # only an older record may go
     assert run(loop_path).executed == 0
 
@@ -104,7 +105,8 @@ from edgeloop.loop.file import load_loop
 from edgeloop.loop.runner import run_loop
 from edgeloop.store.artifacts import Store
 loop = load_loop(Path(sys.argv[1]))
-result = run_loop(loop, Store(loop.path(loop.settings.store)), on_step=lambda s: print(s.name, s.executed, flush=True))
+store = Store(loop.path(loop.settings.store))
+result = run_loop(loop, store, on_step=lambda s: print(s.name, s.executed, flush=True))
 print(json.dumps([s.artifact.digest for s in result.steps]), flush=True)
 """
 
@@ -127,7 +129,7 @@ def test_editing_one_line_of_a_recipe_runs_exactly_the_steps_below_it(tmp_path):
     assert steps_run(path) == STEPS
     assert steps_run(path) == []
     recipe = tmp_path / "toy_recipe.py"
-    recipe.write_text(recipe.read_text().replace("SHARPNESS = 4.0", "SHARPNESS = 5.0"))
+    recipe.write_text(recipe.read_text().replace("SHARPNESS = 20.0", "SHARPNESS = 30.0"))
     assert steps_run(path) == ["recipe", "toy_round", "toy_right", "bundle"]
     check = tmp_path / "toy_check.py"
     check.write_text(check.read_text() + "\n# another remark\n")

@@ -5,8 +5,7 @@ from pathlib import Path
 
 PLUGINS = {
     "toy_source": '''
-        """Rows of two numbers; the label says which is larger."""
-        from typing import ClassVar
+        """Numbers between 0 and 1; the label says which half each is in."""
         from pydantic.dataclasses import dataclass
         from edgeloop.data.snapshot import write
         from edgeloop.plugins import register
@@ -19,36 +18,40 @@ PLUGINS = {
 
             def load(self, context):
                 import numpy as np
-                rows = np.random.default_rng(5).random((600, 2)).astype(np.float32)
+                rows = np.random.default_rng(5).random((600, 1)).astype(np.float32)
                 return write(
                     name="toy",
                     inputs={"x": rows},
-                    target=("label", (rows[:, 1] > rows[:, 0]).astype(np.int64)),
-                    answer=AnswerSpec(kind="label", params={"classes": ["first", "second"]}),
+                    target=("label", (rows[:, 0] > 0.5).astype(np.int64)),
+                    answer=AnswerSpec(kind="label", params={"classes": ["low", "high"]}),
                     scratch=context.scratch,
                     provenance={"source": "toy"},
                 )
     ''',
     "toy_recipe": '''
-        """Weigh the two numbers."""
+        """Cut at one half; rows from the field teach how far their numbers are shifted."""
         import json
         from typing import ClassVar
         from pydantic.dataclasses import dataclass
         from edgeloop.plugins import register
         from edgeloop.types import Model
 
-        SHARPNESS = 4.0  # a line to edit
+        SHARPNESS = 20.0  # a line to edit
 
         @register("recipe", "toy.v1")
         @dataclass(frozen=True, kw_only=True)
         class ToyRecipe:
-            weight: float = 1.0
+            sign: float = 1.0  # -1 is a model that is always wrong
+            overflows: bool = False  # wrong above 1, where held-out rows never are
             needs: ClassVar[tuple[str, ...]] = ("start",)
 
             def build(self, snapshot, context):
+                import numpy as np
+                x, field = snapshot.column("x", "train"), snapshot.column("profile", "train") > 0
+                shift = float(x[field].mean() - x[~field].mean()) if context.start else 0.0
+                told = {"sign": self.sign, "sharpness": SHARPNESS, "shift": round(shift, 6)}
                 path = context.scratch / "toy.json"
-                weight = self.weight + (1.0 if context.start else 0.0)
-                path.write_text(json.dumps({"weight": weight, "sharpness": SHARPNESS}))
+                path.write_text(json.dumps({**told, "overflows": self.overflows}))
                 return Model(
                     format="toy", answer=snapshot.answer, inputs=snapshot.input_specs(),
                     files={"toy.json": path}, recipe="toy.v1",
@@ -56,7 +59,7 @@ PLUGINS = {
                 )
     ''',
     "toy_pass": '''
-        """Round the weights."""
+        """Round the numbers of the model."""
         import json
         from dataclasses import replace
         from pydantic.dataclasses import dataclass
@@ -109,10 +112,14 @@ PLUGINS = {
 
             def run(self, inputs):
                 import numpy as np
-                x = inputs["x"]
-                gap = self.told["sharpness"] * self.told["weight"] * (x[:, 1] - x[:, 0])
-                second = 1 / (1 + np.exp(-gap))
-                both = np.stack([1 - second, second], axis=1).astype(np.float32)
+                x = inputs["x"][:, 0].astype(np.float64)
+                beyond = x > 1
+                centred = x - self.told["shift"] * beyond
+                steepness = self.told["sharpness"] * self.told["sign"]
+                high = 1 / (1 + np.exp(-steepness * (centred - 0.5)))
+                if self.told["overflows"]:
+                    high = np.where(beyond, 1 - high, high)
+                both = np.stack([1 - high, high], axis=1).astype(np.float32)
                 return {"probabilities": both, "label": both.argmax(axis=1).astype(np.int64)}
 
         @register("runtime", "toy.v1")

@@ -76,13 +76,16 @@ def check_imports(python: Path) -> None:
 def check_unreachable(python: Path, folder: Path) -> None:
     """Without a control plane, ``enrol`` says so by number and exit code."""
     (folder / "root.json").write_text("{}")
-    server = f"http://127.0.0.1:{closed_port()}"
+    port = closed_port()
+    server = f"http://127.0.0.1:{port}"
     options = ["--server", server, "--token", "t", "--name", "d1", "--model", "sorter"]
     files = ["--folder", folder / "d1", "--root", folder / "root.json"]
     line = [python, "-m", "edgeloop.agent", "enrol", *options, *files]
     done = subprocess.run(line, capture_output=True, text=True, check=False, env=clean())
     hold(done.returncode == 7, f"exit code 7 without a control plane (got {done.returncode})")
-    wanted = f"[E601] {server}/v1/enrol must answer, got NewConnectionError"
+    refused = "Failed to establish a new connection: [Errno 111] Connection refused"
+    got = f"HTTPConnection(host='127.0.0.1', port={port}): {refused}"
+    wanted = f"[E601] {server}/v1/enrol must answer, got {got}"
     last = done.stderr.strip().splitlines()[-1]
     hold(last == wanted, f"E601 without a control plane: {last}")
 

@@ -8,6 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from edgeloop.errors import ModelError
 from edgeloop.passes.prune_channels import PruneChannels
+from edgeloop.recipes.image_classifier import ImageClassifier
 from model_side import bars
 
 
@@ -54,6 +55,30 @@ def test_channels_without_influence_go_first(torch_model, snapshot, workplace):
     pruned = PruneChannels(share=0.5, spare=spare).run(silenced, workplace(snapshot=snapshot))
     kept = load_file(pruned.files["weights.safetensors"])["head.weight"]
     assert np.array_equal(kept, tensors["head.weight"][:, 1::2])
+
+
+def test_normalization_is_measured_again_on_training_rows(torch_model, snapshot, workplace):
+    import torch
+
+    count = len(snapshot.column("label", "train"))
+    prune = PruneChannels(share=0, rows=count)
+    settled = prune.run(forgetful(torch_model, workplace), workplace(snapshot=snapshot))
+    net = ImageClassifier.module(settled)
+    pixels = torch.from_numpy(snapshot.column("image", "train")).float() * net.scale
+    with torch.no_grad():
+        seen = net.stem[0]((pixels - pixels.mean(dim=(1, 2), keepdim=True)).unsqueeze(1))
+    assert torch.allclose(net.stem[1].running_mean, seen.mean(dim=(0, 2, 3)), atol=0.01)
+
+
+def forgetful(model, workplace):
+    """The network whose normalization no longer knows what it saw."""
+    tensors = load_file(model.files["weights.safetensors"])
+    for name in tensors:
+        if name.endswith("running_mean"):
+            tensors[name][:] = 5
+    path = workplace().scratch / "weights.safetensors"
+    save_file(tensors, str(path))
+    return dataclasses.replace(model, files={path.name: path})
 
 
 def test_what_stays_is_a_multiple_of_channels():

@@ -24,6 +24,11 @@ def test_merged_sketches_say_what_one_sketch_of_everything_says():
     assert parts.rows("input.x") == 4000
 
 
+def test_equal_values_give_equal_bytes_however_many_they_are():
+    values = np.random.default_rng(4).normal(size=5000)
+    assert profile(values).to_json() == profile(values).to_json()
+
+
 def test_a_profile_survives_json_unchanged():
     before = profile(np.arange(500))
     after = Profile.from_json(before.to_json())
@@ -35,7 +40,7 @@ def test_a_broken_sketch_is_refused_by_name(text):
     with pytest.raises(ProtocolError) as raised:
         Profile.from_json({"input.x": text})
     assert str(raised.value).startswith(
-        "[E606] sketch of feature 'input.x' must be a KLL sketch in base64, got "
+        "[E606] sketch of feature 'input.x' must be a t-digest in base64, got "
     )
 
 

@@ -22,6 +22,7 @@ from edgeloop.agent.agent import Agent
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.states import Ledger
 from edgeloop.errors import EdgeloopError, OverrideError
+from edgeloop.orphans import when_parent_ends
 
 if TYPE_CHECKING:
     from edgeloop.types import Json
@@ -88,7 +89,7 @@ def _run(told: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     if told.until_stdin_closes:
-        threading.Thread(target=_watch_stdin, args=(stop,), daemon=True).start()
+        when_parent_ends(stop.set)
     with Agent.open(told.folder) as agent, ExitStack() as open_things:
         listen = told.listen or agent.settings.listen
         address = open_things.enter_context(_serving(agent, listen)) if listen else None
@@ -112,12 +113,6 @@ def _status(told: argparse.Namespace) -> None:
 def _say(result: Json) -> None:
     sys.stdout.write(f"{json.dumps(result)}\n")
     sys.stdout.flush()
-
-
-def _watch_stdin(stop: threading.Event) -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    stop.set()
 
 
 def _label(text: str) -> tuple[str, str]:

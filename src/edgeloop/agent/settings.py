@@ -6,7 +6,7 @@ import fcntl
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,10 @@ from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import AgentFolderError
 from edgeloop.protocol import keys
 from edgeloop.protocol.messages import Enrol, Name
+from edgeloop.types import Json
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SETTINGS, KEY, ROOT, LOCK = "agent.json", "device.pem", "root.json", "lock"
 
@@ -113,41 +117,44 @@ def enrol(
         UnreachableError: the control plane did not answer.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = device.detect(target)
-    key_path = folder / KEY
-    if not key_path.exists():
-        keys.save(keys.generate(), key_path)
-    key = keys.load(key_path)
-    message = Enrol(
-        token=token,
-        name=name,
-        public_key=keys.public_pem(key.public_key()),
-        labels=dict(labels or {}),
-        target=found.target,
-        runtimes=found.runtimes,
-        agent_version=agent_version(),
-    )
+    key, found = _key(folder), device.detect(target)
     identity = keys.fingerprint(key.public_key())
     plane = ControlPlane(
         server, key, identity, transport or Urllib3Transport(), clock or SystemClock()
     )
-    enrolled = plane.enrol(message)
-    settings = Settings.model_validate(
-        {
-            "server": server.rstrip("/"),
-            "device": enrolled.device,
-            "name": name,
-            "model": model,
-            "channel": channel,
-            "target": found.target,
-            "labels": dict(labels or {}),
-            "poll_seconds": enrolled.poll_seconds,
-            **others,
-        }
-    )
+    said = {"name": name, "labels": dict(labels or {}), "target": found.target}
+    enrolled = plane.enrol(_message(token, key, found, said))
+    told = {
+        "server": server.rstrip("/"),
+        "device": enrolled.device,
+        "model": model,
+        "channel": channel,
+        "poll_seconds": enrolled.poll_seconds,
+    }
+    settings = Settings.model_validate({**told, **said, **others})
     durable.write(folder / ROOT, root)
     durable.write(folder / SETTINGS, settings.model_dump_json(indent=1).encode())
     return settings
+
+
+def _key(folder: Path) -> Ed25519PrivateKey:
+    """The device's key, made where there is none."""
+    path = folder / KEY
+    if not path.exists():
+        keys.save(keys.generate(), path)
+    return keys.load(path)
+
+
+def _message(
+    token: str, key: Ed25519PrivateKey, found: device.Device, said: Mapping[str, Json]
+) -> Enrol:
+    return Enrol(
+        token=token,
+        public_key=keys.public_pem(key.public_key()),
+        runtimes=found.runtimes,
+        agent_version=agent_version(),
+        **said,
+    )
 
 
 def agent_version() -> str:

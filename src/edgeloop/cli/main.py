@@ -25,7 +25,18 @@ app = typer.Typer(
     add_completion=False,
 )
 
-COMMANDS = ("loop", "store", "release", "rollout", "fleet", "device", "agent", "watch", "doctor")
+COMMANDS = (
+    "loop",
+    "store",
+    "release",
+    "rollout",
+    "fleet",
+    "device",
+    "agent",
+    "watch",
+    "report",
+    "doctor",
+)
 
 
 def _version(asked: bool) -> None:  # noqa: FBT001  (Typer calls it with the option's value)

@@ -39,11 +39,11 @@ def watch(
     from edgeloop.clock import SystemClock
     from edgeloop.loop.close import Watcher
     from edgeloop.loop.file import load_loop
-    from edgeloop.orphans import end_with_parent
+    from edgeloop.orphans import when_parent_ends
     from edgeloop.store.artifacts import Store
 
     if until_stdin_closes:
-        end_with_parent()
+        when_parent_ends()
     checked = load_loop(loop)
     watcher = Watcher(
         loop=checked,

@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -27,6 +26,7 @@ from edgeloop.fleet.gate import Gate
 from edgeloop.fleet.plane import Plane
 from edgeloop.fleet.settings import Listing, Settings, listing_of
 from edgeloop.fleet.views import Health
+from edgeloop.orphans import when_parent_ends
 from edgeloop.protocol.messages import VERSION
 
 logger = logging.getLogger(__name__)
@@ -119,19 +119,13 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> None:
         )
         server = uvicorn.Server(config)
         if until_stdin_closes:
-            threading.Thread(target=_watch_stdin, args=(server,), daemon=True).start()
+            when_parent_ends(lambda: setattr(server, "should_exit", True))
         with _announced(settings, listener):
             server.run(sockets=[listener])
 
 
 def _leave(_signal: int, _frame: object) -> None:
     sys.exit(0)  # uvicorn raises the signal again after its own orderly end
-
-
-def _watch_stdin(server: uvicorn.Server) -> None:
-    while sys.stdin.buffer.read(4096):
-        pass
-    server.should_exit = True
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,7 +44,7 @@ def made_by(
         "plugin": name,
         "source": _combined(sorted({source_digest(c.__module__) for c in (cls, *also)})),
         "params": {**parameters(plugin), **_inputs(plugin, folder)},
-        "libraries": library_versions(getattr(cls, "libraries", ())),
+        "libraries": library_versions({name for c in (cls, *also) for name in _libraries(c)}),
         "seed": seed,
         "machine": machine() if getattr(cls, "machine_bound", False) else "",
     }
@@ -64,7 +64,12 @@ def _inputs(plugin: object, folder: Path) -> Mapping[str, Json]:
     return {} if digest is None else {"inputs_digest": digest(folder)}
 
 
-def library_versions(distributions: Sequence[str]) -> dict[str, str]:
+def _libraries(plugin: type) -> Sequence[str]:
+    named: Sequence[str] = getattr(plugin, "libraries", ())
+    return named
+
+
+def library_versions(distributions: Iterable[str]) -> dict[str, str]:
     """The installed version of each; ``absent`` for one that is not installed."""
     return {name: _version(name) for name in sorted(distributions)}
 

@@ -21,7 +21,11 @@ def kinds() -> list[str]:
 
 
 def write_loop(
-    folder: Path, *, kind: str = "image_classifier", model: Path | None = None, data: Path | None = None
+    folder: Path,
+    *,
+    kind: str = "image_classifier",
+    model: Path | None = None,
+    data: Path | None = None,
 ) -> Path:
     """Write ``loop.yaml`` and ``loop.schema.json`` into ``folder``; gives the loop file.
 

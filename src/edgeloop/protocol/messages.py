@@ -129,7 +129,7 @@ class Report(Message):
 
 
 class Window(Message):
-    """``POST /v1/windows``: the signals of one window of answers of one bundle. Counted once by id."""
+    """``POST /v1/windows``: signals of one window of answers of one bundle. Counted once by id."""
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     bundle: DigestText
@@ -140,7 +140,7 @@ class Window(Message):
     errors: Annotated[int, Field(ge=0)] = 0
     confirmed: Annotated[int, Field(ge=0)] = 0  # answers that a person confirmed or corrected
     quality: Annotated[float, Field(ge=0)] = 0  # sum over confirmed of 0..1
-    sketches: dict[str, str] = {}  # feature -> KLL sketch, base64
+    sketches: dict[str, str] = {}  # feature -> t-digest, base64
 
 
 class Windows(Message):

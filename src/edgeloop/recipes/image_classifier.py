@@ -63,9 +63,9 @@ class ImageClassifier:
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.05
     patience: Annotated[int, Field(ge=1)] = 5
     augment: Augmentation = Field(default_factory=Augmentation)
-    tune_epochs: Annotated[int, Field(ge=1, le=1000)] = 4
+    tune_epochs: Annotated[int, Field(ge=1, le=1000)] = 6
     tune_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.003
-    tune_new: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    tune_new: Annotated[float, Field(gt=0, lt=1)] = 0.3
 
     libraries: ClassVar[tuple[str, ...]] = ("torch", "numpy", "safetensors")
     needs: ClassVar[tuple[str, ...]] = ("snapshot", "start")

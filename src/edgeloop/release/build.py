@@ -50,7 +50,9 @@ class BuildBundle:
             feed = _rows(snapshot, number, "test")
             answers = session.run(feed)
             others = current.run(feed) if current else None
-            files |= _written(context.scratch, number, _sketched(model, _rows(snapshot, number), answers, signals))
+            files |= _written(
+                context.scratch, number, _sketched(model, _rows(snapshot, number), answers, signals)
+            )
             declared.append(self._declare(name, model, answers, others))
         return BundleDraft(info=self._info(model, signals, tuple(declared)), files=files)
 

@@ -230,8 +230,8 @@ def _line(listing: ChannelList, version: int) -> Listed:
 
 
 def _next_version(listing: ChannelList) -> int:
-    lines = (*listing.releases, *listing.delisted)
-    return 1 + max((line.version for line in lines), default=0)
+    listed = [line.version for line in listing.releases]
+    return 1 + max([*listed, *(line.version for line in listing.delisted)], default=0)
 
 
 def _refuse_delisted(listing: ChannelList, digest: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -24,6 +24,8 @@ KINDS = {"float": "float32", "double": "float64", "float16": "float16", "bool": 
 @dataclass(frozen=True, kw_only=True)
 class OnnxRuntime:
     """Loads ``model.onnx`` of a model whose format is ``onnx``."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def load(self, model: Model, budget: Budget) -> OnnxSession:
         """A session that uses ``budget.threads`` threads.

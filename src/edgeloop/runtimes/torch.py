@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class TorchRuntime:
     """Loads a model whose format is ``torch`` through ``module`` of the recipe that it names."""
+
+    libraries: ClassVar[tuple[str, ...]] = ("torch",)
 
     def load(self, model: Model, budget: Budget) -> TorchSession:  # noqa: ARG002
         """A session on the processor; torch's threads are the process's and stay as they are.

@@ -1,7 +1,9 @@
-"""A population of values as mergeable sketches: one KLL per named feature, and a count of rows.
+"""A population of values as mergeable sketches: one t-digest per named feature.
 
-KLL quantile sketches (Karnin, Lang, Liberty, "Optimal quantile approximation in streams", FOCS
-2016) from Apache DataSketches: normalised rank error 1.33 % at k = 200, for any number of rows.
+t-digest (Dunning and Ertl, "Computing extremely accurate quantiles using t-digests", 2019) from
+Apache DataSketches. Unlike KLL, whose compaction draws at random, it gives the same bytes for the
+same values, so that a bundle made twice has one digest; the price is no proven bound of the error,
+which for continuous values is below 1 % of rank at ``COMPRESSION`` 100.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from edgeloop.errors import ProtocolError
 if TYPE_CHECKING:
     from edgeloop.types import Array
 
-K = 200
+COMPRESSION = 100  # about 900 bytes a feature
 
 
 class Profile:
@@ -32,7 +34,7 @@ class Profile:
     def rows(self, feature: str) -> int:
         """How many values of a feature were seen."""
         sketch = self._sketches.get(feature)
-        return 0 if sketch is None else int(sketch.n)
+        return 0 if sketch is None else int(sketch.get_total_weight())
 
     def update(self, values: Mapping[str, Array]) -> None:
         """Add ``float[n]`` per feature. Values that are not finite are left out."""
@@ -51,12 +53,12 @@ class Profile:
     def quantiles(self, feature: str, ranks: Iterable[float]) -> list[float]:
         """Values at ``ranks`` (0..1); an empty list when the feature was never seen."""
         sketch = self._sketches.get(feature)
-        return [] if sketch is None else [float(v) for v in sketch.get_quantiles(list(ranks))]
+        return [] if sketch is None else [float(sketch.get_quantile(rank)) for rank in ranks]
 
     def shares(self, feature: str, edges: list[float]) -> list[float]:
         """Share of the values in each of the ``len(edges) + 1`` bins that ``edges`` cut."""
         sketch = self._sketches.get(feature)
-        return [] if sketch is None else [float(v) for v in sketch.get_pmf(edges, inclusive=True)]
+        return [] if sketch is None else [float(share) for share in sketch.get_pmf(edges)]
 
     def to_json(self) -> dict[str, str]:
         """Feature -> base64 of the sketch's standard serialised form."""
@@ -70,26 +72,26 @@ class Profile:
         """The inverse of :meth:`to_json`.
 
         Raises:
-            ProtocolError: a sketch is not base64 or not a KLL sketch.
+            ProtocolError: a sketch is not base64 or not a t-digest.
         """
-        from datasketches import kll_floats_sketch
+        from datasketches import tdigest_float
 
         profile = cls()
         for name, text in data.items():
             try:
-                sketch = kll_floats_sketch.deserialize(base64.b64decode(text, validate=True))
+                sketch = tdigest_float.deserialize(base64.b64decode(text, validate=True))
             except (ValueError, RuntimeError, MemoryError, IndexError) as fault:
                 raise ProtocolError(
-                    f"sketch of feature {name!r}", "must be a KLL sketch in base64", got=fault
+                    f"sketch of feature {name!r}", "must be a t-digest in base64", got=fault
                 ) from fault
             profile._sketches[name] = sketch
         return profile
 
     def _sketch(self, name: str) -> Any:
-        from datasketches import kll_floats_sketch
+        from datasketches import tdigest_float
 
         if name not in self._sketches:
-            self._sketches[name] = kll_floats_sketch(K)
+            self._sketches[name] = tdigest_float(COMPRESSION)
         return self._sketches[name]
 
 

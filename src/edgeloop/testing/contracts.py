@@ -129,7 +129,7 @@ def check_finding(check: Any, found: Any) -> None:
 
     Raises:
         ContractError: no Finding, not named as its check, "not measured" with a value or without a
-            reason, another verdict without a value, or an interval that is none.
+            reason, another verdict without either, or an interval that is none.
     """
     _require(isinstance(found, Finding), check, "must give a Finding", type(found))
     short = _name(check).rpartition(".v")[0]
@@ -139,7 +139,8 @@ def check_finding(check: Any, found: Any) -> None:
         _require(bool(found.reason), check, "must give a reason when not measured")
     else:
         _require(found.verdict in Verdict, check, "must have a verdict", found.verdict)
-        _require(found.value is not None, check, f"must give a value when it says {found.verdict}")
+        told = found.value is not None or bool(found.reason)
+        _require(told, check, f"must give a value, or a reason, when it says {found.verdict}")
     low_high = found.interval or (0.0, 0.0)
     _require(low_high[0] <= low_high[1], check, "must give its interval in order", found.interval)
     back = Finding.from_meta(json.loads(_json(check, "finding", found.to_meta())))

@@ -121,22 +121,28 @@ def _check(axes: Axes, name: str, lines: Mapping[int, CheckLine]) -> None:
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(visible=False, axis="y")
-    for limit, words in {line.bound: line.limit for line in lines.values()}.items():
-        if limit is not None:
-            _limit(axes, limit / scale, words)
+    _limits(axes, list(lines.values()), scale)
 
 
-def _limit(axes: Axes, limit: float, words: str) -> None:
-    """A line, with the side beyond it in the colour of failure."""
-    axes.axvline(limit, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+def _limits(axes: Axes, lines: Sequence[CheckLine], scale: float) -> None:
+    """Each row's limit as a line, with the side beyond it in the colour of failure."""
+    limits = {
+        place: line.bound / scale for place, line in enumerate(lines) if line.bound is not None
+    }
+    if not limits:
+        return
     low, high = axes.get_xlim()
-    low, high = min(low, limit), max(high, limit)
+    low, high = min(low, *limits.values()), max(high, *limits.values())
     pad = 0.06 * (high - low)
     axes.set_xlim(low - pad, high + pad)
-    if words.startswith("<"):
-        axes.axvspan(limit, high + pad, color=BAD, alpha=0.1, linewidth=0)
-    elif words.startswith(">"):
-        axes.axvspan(low - pad, limit, color=BAD, alpha=0.1, linewidth=0)
+    for place, limit in limits.items():
+        rows = (place - 0.5, 1.0)
+        axes.vlines(limit, place - 0.5, place + 0.5, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+        if lines[place].limit.startswith("<"):
+            beyond = (limit, high + pad - limit)
+        else:
+            beyond = (low - pad, limit - low + pad)
+        axes.broken_barh([beyond], rows, facecolors=BAD, alpha=0.1, linewidth=0)
 
 
 def _measured(axes: Axes, place: int, version: int, line: CheckLine, scale: float) -> None:
@@ -145,7 +151,7 @@ def _measured(axes: Axes, place: int, version: int, line: CheckLine, scale: floa
         axes.text(
             0.02,
             place,
-            "not measured",
+            "no value",
             color=MUTED,
             va="center",
             fontsize=8,
@@ -267,6 +273,7 @@ def drift(facts: Facts) -> str:
         own = [point for point in facts.drift if point.group == group]
         for version in sorted({point.version for point in own}):
             _indices(axes, [p for p in own if p.version == version], facts.began)
+        _legend(axes)
         axes.axhline(facts.limit, color=INK, linewidth=1, linestyle=(0, (3, 2)))
         axes.annotate(
             f"limit {facts.limit:g}",
@@ -294,7 +301,11 @@ def _indices(axes: Axes, points: Sequence[DriftPoint], began: float) -> None:
     worst = [max(point.psi[point.worst], LEAST_PSI) for point in points]
     color = canvas.release_color(points[0].version)
     axes.plot(times, worst, "-o", color=color, markersize=2.6, label=f"release {points[0].version}")
-    axes.legend(loc="upper left", ncols=4)
+
+
+def _legend(axes: Axes) -> None:
+    """Beside the panel's title, where it covers nothing."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, borderaxespad=0.1)
 
 
 def _plain_numbers(axes: Axes) -> None:
@@ -305,20 +316,24 @@ def _plain_numbers(axes: Axes) -> None:
 
 
 def _triggers(axes: Axes, triggers: Sequence[Trigger], began: float) -> None:
-    """A line where a trigger was seen or fired; the words stand in the table."""
-    for number, one in enumerate(t for t in triggers if t.action in {"alarm", "fired"}):
-        x = one.time - began
-        axes.axvline(x, color=BAD if one.action == "fired" else MUTED, linewidth=1)
-        axes.annotate(
-            one.action,
-            (x, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -2 - 10 * number),
-            textcoords="offset points",
-            va="top",
-            fontsize=8,
-            color=BAD if one.action == "fired" else MUTED,
-        )
+    """A line where a trigger was seen, its word to the left, or fired, its word to the right."""
+    for one in triggers:
+        if one.action in {"alarm", "fired"}:
+            color, side, shift = (BAD, "left", 3) if one.action == "fired" else (MUTED, "right", -3)
+            x = one.time - began
+            axes.axvline(x, color=color, linewidth=1)
+            axes.annotate(
+                one.action,
+                (x, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(shift, -2),
+                textcoords="offset points",
+                ha=side,
+                va="top",
+                fontsize=8,
+                color=color,
+                bbox={"facecolor": PAPER, "alpha": 0.7, "linewidth": 0, "pad": 1},
+            )
 
 
 @canvas.styled
@@ -332,7 +347,7 @@ def quality(facts: Facts) -> str:
             _shares(axes, [p for p in own if p.version == version], facts.began)
         _switches(axes, [lane for lane in facts.lanes if lane.group == group], facts.began)
         axes.set_title(group)
-        axes.legend(loc="lower left", ncols=4)
+        _legend(axes)
         canvas.time_axis(axes, facts.began, facts.ended)
     grid[0][0].set_ylim(top=1.01)
     return canvas.svg(figure, "quality", "Quality of confirmed answers of each group over time")

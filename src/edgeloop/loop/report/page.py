@@ -19,7 +19,8 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 def render(facts: Facts, extra: Mapping[str, str] = NOTHING) -> str:
     """The page; the same facts give the same text. ``extra`` is shown as the closing table.
 
-    A value of ``yes``, ``no``, ``pass``, ``fail`` or ``not measured`` is shown in its colour.
+    A value that is, or begins as, ``yes: 8 devices`` (likewise ``no``, ``pass``, ``fail`` and ``not
+    measured``) is shown as a verdict, with what was recorded beside it.
 
     Raises:
         MissingExtraError: Jinja2 or Matplotlib is not installed.

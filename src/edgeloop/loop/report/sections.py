@@ -12,6 +12,7 @@ from edgeloop.loop.report.facts import (
     Facts,
     Lane,
     Mark,
+    Promise,
     Sent,
     Training,
 )
@@ -72,6 +73,7 @@ def sections(facts: Facts, extra: Mapping[str, str]) -> list[Section]:
     """Every section, in order."""
     makers: tuple[Callable[[Facts], Section], ...] = (
         _checks,
+        _declared,
         _training,
         _confusion,
         _rollouts,
@@ -113,6 +115,36 @@ def _checks(facts: Facts) -> Section:
         pictures=(Picture(svg=figures.checks(facts.releases), caption=caption),),
         table=Table(columns=("release", "check", "verdict", "measured", "limit"), rows=rows),
     )
+
+
+def _declared(facts: Facts) -> Section:
+    title = "What each release declared"
+    rows = [
+        (
+            release(one.version),
+            said.profile,
+            str(said.rows),
+            _differs(said),
+            f"{said.confidence:.3f}",
+        )
+        for one in facts.releases
+        for said in one.declared
+    ]
+    if not rows:
+        return Section(id="declared", title=title, lead="No release is in the store.")
+    return Section(
+        id="declared",
+        title=title,
+        lead="Measured offline for each population of inputs; devices hold the field against it.",
+        table=Table(
+            columns=("release", "inputs like", "rows", "differs from the one before", "confidence"),
+            rows=rows,
+        ),
+    )
+
+
+def _differs(said: Promise) -> str:
+    return "nothing before it" if said.disagreement is None else percent(said.disagreement)
 
 
 def _training(facts: Facts) -> Section:
@@ -410,10 +442,16 @@ def _extra(extra: Mapping[str, str]) -> Section:
     title = "Closing table"
     if not extra:
         return Section(id="closing", title=title, lead="No further figures were passed in.")
-    rows = [(name, verdict(value)) for name, value in extra.items()]
+    rows = [(name, *_judged(value)) for name, value in extra.items()]
     return Section(
         id="closing",
         title=title,
         lead=f"{counted(len(rows), 'figure')}.",
-        table=Table(columns=("what", "figure"), rows=rows),
+        table=Table(columns=("what", "figure", "recorded"), rows=rows),
     )
+
+
+def _judged(value: str) -> tuple[Cell, str]:
+    """``yes: 8 devices`` as a verdict and what was recorded; anything else as it is."""
+    word, _, recorded = value.partition(": ")
+    return (verdict(word), recorded) if word in VERDICTS else (Cell(text=value), "")

@@ -1,0 +1,59 @@
+"""Each how-to's files and commands do what the page says."""
+
+import tomllib
+
+import pytest
+from pages import DOCS, blocks, run
+
+pytestmark = pytest.mark.processes
+
+
+def test_every_how_to_is_run_here():
+    assert {page.stem for page in (DOCS / "how-to").glob("*.md")} == {
+        "bring-your-own-onnx",
+        "own-data-folder",
+        "own-pytorch-model",
+        "python-api",
+    }
+
+
+def test_an_onnx_file_of_ones_own_becomes_a_release(tmp_path):
+    told = run(DOCS / "how-to" / "bring-your-own-onnx.md", tmp_path)
+    assert "release 1 of stable/mine" in told
+
+
+def test_a_folder_of_images_becomes_a_release(tmp_path):
+    told = run(DOCS / "how-to" / "own-data-folder.md", tmp_path)
+    assert "release 1 of stable/sorter" in told
+    assert "source/folder.v1" in told
+
+
+def test_a_recipe_of_ones_own_is_found_and_becomes_a_release(tmp_path):
+    page = DOCS / "how-to" / "own-pytorch-model.md"
+    told = run(page, tmp_path, {"pip install --editable .": installed(page)})
+    assert "1 passed" in told
+    assert "release 1 of stable/sorter" in told
+
+
+def test_the_loop_runs_from_python(tmp_path):
+    told = run(DOCS / "how-to" / "python-api.md", tmp_path)
+    assert "release 1 sha256:" in told
+    assert "1000 rows of (28, 28)" in told
+
+
+def installed(page) -> str:
+    """What ``pip install --editable .`` leaves behind, without asking a package index."""
+    (text,) = (text for _, name, text in blocks(page) if name == "pyproject.toml")
+    project = tomllib.loads(text)["project"]
+    ((group, points),) = project["entry-points"].items()
+    lines = "\\n".join([f"[{group}]", *(f"{name} = {value}" for name, value in points.items())])
+    folder = f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about = f"Metadata-Version: 2.1\\nName: {project['name']}\\nVersion: {project['version']}\\n"
+    return "\n".join(
+        [
+            f"mkdir {folder}",
+            f"printf '{about}' > {folder}/METADATA",
+            f"printf '{lines}\\n' > {folder}/entry_points.txt",
+            'export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"',
+        ]
+    )
