@@ -33,7 +33,8 @@ def test_every_fault_is_told_with_line_field_rule_and_value(tmp_path):
     assert lines[0] == f"[E101] {path} has 8 faults:"
     assert sorted(lines[1:]) == sorted(
         [
-            "  line 1: name must match pattern '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$', got 'two words'",
+            "  line 1: name must match pattern '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$', got"
+            " 'two words'",
             "  line 11: rollout.soak must be a number and one of ms, s, min, h, d, like '20 s',"
             " got '3 weeks'",
             "  line 12: surprise must be a known field, got 1",
@@ -87,8 +88,8 @@ def test_a_pass_with_two_names_is_said(loop_path):
     with pytest.raises(LoopFileError) as raised:
         load_loop(loop_path, ["passes=[{toy_round: {}, other: {}}]"])
     assert str(raised.value) == (
-        f"[E101] {loop_path} has 1 fault:\n  line 5: passes.0 must be the name of a pass, or one name"
-        " with its parameters, got {'toy_round': {}, 'other': {}}"
+        f"[E101] {loop_path} has 1 fault:\n  line 5: passes.0 must be the name of a pass, or one"
+        " name with its parameters, got {'toy_round': {}, 'other': {}}"
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toy import PLUGINS, write_toys
+from tests.toy import PLUGINS, write_toys
 
 from edgeloop.errors import GateError
 from edgeloop.loop.file import load_loop

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,23 +32,27 @@ def start(settings: Settings) -> Json:
         return running
     settings.folder.mkdir(parents=True, exist_ok=True)
     log = settings.folder / "fleet.log"
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            command(settings),
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
+    pid = _spawn(command(settings), log)
     deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+    while _alive(pid):
         running = _running(settings.folder)
-        if running is not None and running["pid"] == process.pid:
+        if running is not None and running["pid"] == pid:
             return running
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGTERM)
         time.sleep(0.05)
-    if process.poll() is None:
-        process.terminate()
-    raise _why(settings, process.wait(), log)
+    raise _why(settings, log)
+
+
+def _spawn(line: list[str], log: Path) -> int:
+    """Start a process that outlives this one; gives its id."""
+    write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), write, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(line[0], line, os.environ, file_actions=files, setsid=True)
 
 
 def command(settings: Settings) -> list[str]:
@@ -112,18 +115,14 @@ def _alive(pid: int) -> bool:
         return True
 
 
-def _why(settings: Settings, status: int, log: Path) -> PortInUseError | UnreachableError:
-    last = log.read_text().strip().splitlines()[-1:] or [""]
-    if status == PortInUseError.exit_code and f"[{PortInUseError.number}]" in last[0]:
+def _why(settings: Settings, log: Path) -> PortInUseError | UnreachableError:
+    last = (log.read_text().strip().splitlines() or [""])[-1]
+    if f"[{PortInUseError.number}]" in last:
         return PortInUseError(
             f"port {settings.port}",
             "must be free",
             got="another program on it",
             todo="Choose another with --port; 0 takes any free one",
         )
-    return UnreachableError(
-        f"control plane of {settings.folder}",
-        "must come up",
-        got=last[0],
-        todo=f"See {log}",
-    )
+    thing = f"control plane of {settings.folder}"
+    return UnreachableError(thing, "must come up", got=last, todo=f"See {log}")

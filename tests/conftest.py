@@ -1,14 +1,11 @@
-"""Toys for every test of the loop."""
+"""Toys for every test that runs a loop."""
 
 import importlib
 import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from toy import PLUGINS, write_toys
+from tests.toy import PLUGINS, write_toys
 
 
 @pytest.fixture(scope="session")
