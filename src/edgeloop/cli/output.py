@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+
+PIPED_WIDTH = 1000  # columns: no digest is broken over lines where no terminal is
 
 
 class Format(StrEnum):
@@ -45,15 +48,18 @@ def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> N
     from rich.console import Console
     from rich.table import Table
 
+    piped = not sys.stdout.isatty()
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        grid.add_column(column.replace("_", " "), overflow="fold")
+        grid.add_column(column.replace("_", " "), overflow="fold", no_wrap=piped)
     for row in rows:
-        grid.add_row(*(_cell(row.get(column)) for column in columns))
-    Console(soft_wrap=not sys.stdout.isatty()).print(grid)
+        grid.add_row(*(_cell(column, row.get(column)) for column in columns))
+    Console(width=PIPED_WIDTH if piped else None).print(grid)
 
 
-def _cell(value: Any) -> str:
+def _cell(column: str, value: Any) -> str:
     if value is None:
         return ""
+    if column == "time":
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
     return f"{value:.4g}" if isinstance(value, float) else str(value)

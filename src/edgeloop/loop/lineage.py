@@ -24,10 +24,11 @@ def trace(
         ArtifactMissingError: no such artifact, or the device's log has no such answer.
     """
     answer = find_answer(device, name) if device else None
-    artifacts = store.lineage(answer["bundle"] if answer else name)
+    artifacts, compared = _story(store, answer["bundle"] if answer else name)
     told: dict[str, Any] = {
         "artifact": artifacts[-1].digest,
-        "data": [_data(a) for a in artifacts if a.kind == "snapshot"],
+        "compared_with": compared,
+        "data": [_data(a) for a in artifacts if a.made_by.plugin.startswith("source/")],
         "steps": [_step(a) for a in artifacts if a.kind not in {"finding", "run"}],
         "checks": [_check(a) for a in artifacts if a.kind == "finding"],
     }
@@ -36,6 +37,28 @@ def trace(
     if repository:
         told["signers"] = signers(repository, artifacts[-1].digest)
     return told
+
+
+def _story(store: Store, name: str) -> tuple[list[Artifact], list[str]]:
+    """What an artifact was made from, parents first, and the releases it was compared with.
+
+    A release is a parent of those that are compared with it, yet they are not made of it: its own
+    data and checks are another story.
+    """
+    last = store.open(name)
+    compared: list[str] = []
+    ordered: dict[str, Artifact] = {}
+
+    def visit(artifact: Artifact) -> None:
+        for parent in map(store.open, artifact.parents):
+            if parent.kind != "bundle":
+                visit(parent)
+            elif parent.digest not in compared:
+                compared.append(parent.digest)
+        ordered[artifact.digest] = artifact
+
+    visit(last)
+    return list(ordered.values()), compared
 
 
 def find_answer(device: Path, answer: str) -> Json:
@@ -78,12 +101,28 @@ def as_text(told: Json) -> str:
         lines.append(f"answer    {answer['id']} by release {answer['version']}")
     lines.append(f"artifact  {told['artifact']}")
     lines += [f"signed    {s['target']} by {', '.join(s['keys'])}" for s in told.get("signers", ())]
-    lines += [f"check     {c['check']}: {c['verdict']} {c['value']}" for c in told["checks"]]
+    lines += [f"check     {c['check']}: {c['verdict']}{_measured(c)}" for c in told["checks"]]
+    lines += [f"compared  with {digest}" for digest in told["compared_with"]]
     lines += [f"step      {s['plugin']} -> {s['digest']}" for s in reversed(told["steps"])]
     lines += [
-        f"data      {d['name']}: {d['rows']} rows, {d['provenance']}" for d in told["data"][:1]
+        f"data      {d['name']}: {d['rows']} rows from {_origin(d['provenance'])}"
+        for d in told["data"]
     ]
     return "\n".join(lines)
+
+
+def _measured(check: Json) -> str:
+    value = "" if check["value"] is None else f" {check['value']:.6g}"
+    return value + (f", limit {check['limit']}" if check["limit"] else "")
+
+
+def _origin(provenance: Json) -> str:
+    """A data set's address and licence, or the request that devices answered."""
+    if "request" in provenance:
+        devices = ", ".join(provenance["devices"])
+        return f"the field, request {provenance['request']}, devices {devices}"
+    licence = provenance.get("licence")
+    return f"{provenance.get('source')}" + (f" ({licence})" if licence else "")
 
 
 def _data(artifact: Artifact) -> Json:
