@@ -2,11 +2,10 @@
 
 import random
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeloop.answers.worse import Declared, Limits, Standing, evidence_above, judge, upper_bound
+from edgeloop.answers.worse import Declared, Limits, Standing, evidence_above, judge
 
 LIMITS = Limits(answers=200, margin=0.05, confidence_margin=0.08, errors=0.01, alpha=0.01)
 CLEAN = Declared(profile="clean", rows=1000, disagreement=0.02, confidence=0.95)
@@ -73,16 +72,6 @@ def test_looking_after_every_answer_raises_few_false_alarms():
 @given(st.lists(st.floats(0, 1), max_size=50), st.floats(0.001, 0.999))
 def test_evidence_is_a_positive_number_for_any_values(values, mean):
     assert evidence_above(values, mean) > 0
-
-
-@pytest.mark.parametrize(("share", "rows"), [(0.0, 10), (0.5, 40), (1.0, 5)])
-def test_the_upper_bound_is_above_the_share_and_narrows_with_rows(share, rows):
-    assert share <= upper_bound(share, rows) <= 1
-    assert upper_bound(share, rows * 100) <= upper_bound(share, rows)
-
-
-def test_nothing_measured_bounds_nothing():
-    assert upper_bound(0.0, 0) == 1.0
 
 
 def test_without_a_declaration_against_the_current_release_confidence_is_still_judged():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from edgeloop.checks.statistics import paired, quantile, wilson
+from edgeloop.answers.intervals import wilson
+from edgeloop.checks.statistics import paired, quantile
 
 
 def test_wilson_agrees_with_newcombe_1998():

@@ -19,7 +19,6 @@ from edgeloop.loop.report import collect, graph, render
 from edgeloop.loop.report.collect import read_blob_log
 from edgeloop.loop.report.drift import STRETCHES
 from edgeloop.loop.report.facts import CheckLine, Facts, Lane, Mark, Trigger, Turn
-from edgeloop.loop.report.figures import wilson
 from edgeloop.loop.report.offline import bound, confusion
 from edgeloop.loop.report.story import sentences
 from edgeloop.loop.report.words import clock, limit, measured, size
@@ -399,10 +398,6 @@ def test_evidence_without_a_confusion_matrix_gives_none():
 
 def test_times_are_told_in_the_unit_that_fits():
     assert [clock(s) for s in (125, 3 * 3600 + 600, 52 * 3600)] == ["2:05", "3:10 h", "2 d 4 h"]
-
-
-def test_the_interval_of_a_share_is_wilsons():
-    assert wilson(0.9, 100) == pytest.approx((0.8256, 0.9448), abs=1e-4)
 
 
 def test_a_large_fleet_shows_the_devices_that_failed(facts):

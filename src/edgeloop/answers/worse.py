@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edgeloop.answers.intervals import wilson
+
 STAKES = (0.05, 0.1, 0.2, 0.4, 0.8)  # as shares of the largest stake that cannot go bankrupt
-Z95 = 1.959963984540054
 
 
 class Standing(StrEnum):
@@ -71,16 +72,6 @@ def evidence_above(values: Sequence[float], mean: float) -> float:
 
 def _log_capital(values: Sequence[float], mean: float, stake: float) -> float:
     return sum(math.log1p(stake * (value - mean)) for value in values)
-
-
-def upper_bound(share: float, rows: int) -> float:
-    """Wilson's 95 % upper bound of a share that was measured on ``rows`` rows; 1 without rows."""
-    if rows == 0:
-        return 1.0
-    square = Z95 * Z95 / rows
-    middle = share + square / 2
-    half = Z95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows))
-    return min(1.0, (middle + half) / (1 + square))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +145,7 @@ def _declared_claims(
         _Claim(name="confidence", values=doubts, limit=min(1 - lowest, 1.0), mirrored=True),
     ]
     if declared.disagreement is not None:
-        most = upper_bound(declared.disagreement, declared.rows) + limits.margin
+        most = wilson(declared.disagreement, declared.rows)[1] + limits.margin
         claim = _Claim(name="disagreement", values=disagreements, limit=min(most, 1.0))
         claims.insert(0, claim)
     return claims

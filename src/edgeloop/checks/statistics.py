@@ -1,27 +1,14 @@
-"""Intervals of measured shares and differences. Pure; all at 95 % confidence."""
+"""Intervals of paired differences and quantiles. Pure; all at 95 % confidence."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from edgeloop.answers.intervals import Z95
+
 if TYPE_CHECKING:
     from edgeloop.types import Array
-
-Z95 = 1.959963984540054  # of the normal distribution, two-sided
-
-
-def wilson(share: float, rows: int) -> tuple[float, float]:
-    """Interval of a share 0..1 seen on ``rows`` rows (E. B. Wilson, JASA 22, 1927).
-
-    Values that lie between 0 and 1 instead of at them only make it wider than need be.
-    """
-    if rows == 0:
-        return 0.0, 1.0
-    square = Z95**2 / rows
-    middle = (share + square / 2) / (1 + square)
-    half = Z95 * math.sqrt(share * (1 - share) / rows + square / (4 * rows)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def paired(differences: Array) -> tuple[float, float]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from edgeloop.answers.intervals import wilson
 from edgeloop.checks.held_out import NO_ROWS, held_out
 from edgeloop.checks.limits import at_least, not_measured
-from edgeloop.checks.statistics import wilson
 from edgeloop.plugins import register
 from edgeloop.types import Finding
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from edgeloop.answers.worse import Z95
+from edgeloop.answers.intervals import wilson
 from edgeloop.loop.report import canvas, graph
 from edgeloop.loop.report.canvas import ACCENT, BAD, GRID, IDLE, INK, MUTED, PAPER, SOFT
 from edgeloop.loop.report.facts import (
@@ -382,14 +381,6 @@ def _switches(axes: Axes, lanes: Sequence[Lane], began: float) -> None:
         color = canvas.release_color(version)
         axes.axvspan(min(some), max(some), color=color, alpha=0.1, linewidth=0)
         axes.axvline(min(some), color=color, linewidth=1, linestyle=(0, (2, 2)))
-
-
-def wilson(share: float, rows: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share that was seen on ``rows`` rows."""
-    square = Z95 * Z95 / rows
-    middle = share + square / 2
-    half = Z95 * math.sqrt(max(share * (1 - share), 0) / rows + square / (4 * rows))
-    return max((middle - half) / (1 + square), 0.0), min((middle + half) / (1 + square), 1.0)
 
 
 @canvas.styled
