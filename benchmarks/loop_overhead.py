@@ -78,7 +78,7 @@ def turn_once(prepare: Callable[[], Any]) -> Turn:
     """Run a loop that has no store yet."""
     loop, turn = prepare(), Turn()
     store = Store(loop.path(loop.settings.store))
-    keys.source_digest.cache_clear()
+    _forget_sources()
     with _watched(turn):
         began = time.perf_counter()
         result = runner.run_loop(loop, store, tracker=tracker_of(loop))
@@ -86,6 +86,13 @@ def turn_once(prepare: Callable[[], Any]) -> Turn:
     turn.inside = sum(step.seconds for step in result.steps)
     turn.calls = result.executed
     return turn
+
+
+def _forget_sources() -> None:
+    """Every turn reads and parses the plugins' sources anew, as a new process does."""
+    for function in vars(keys).values():
+        if hasattr(function, "cache_clear"):
+            function.cache_clear()
 
 
 def _tiny(work: Path) -> Callable[[], Any]:

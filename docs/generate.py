@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -19,7 +20,10 @@ from pydantic import TypeAdapter
 from edgeloop import plugins
 from edgeloop.agent.__main__ import _parser as agent_parser
 from edgeloop.cli.main import app
+from edgeloop.clock import SystemClock
 from edgeloop.errors import all_errors
+from edgeloop.fleet.server import create_app
+from edgeloop.fleet.settings import Settings
 from edgeloop.loop.file import Structure
 from edgeloop.loop.schema import loop_schema
 
@@ -46,7 +50,38 @@ def pages() -> dict[Path, str]:
         Path("errors.md"): errors_page(),
         Path("loop-file.md"): loop_page(Structure.model_json_schema()),
         Path("loop.schema.json"): json.dumps(schema, indent=1, sort_keys=True) + "\n",
+        Path("control-plane.md"): control_plane_page(api := openapi()),
+        Path("openapi.json"): json.dumps(api, indent=1, sort_keys=True) + "\n",
     }
+
+
+# control plane
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI description that a running control plane serves at ``/openapi.json``."""
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        told = Settings(folder=folder, repository=folder / "r", layout=folder / "l")
+        application = create_app(told, SystemClock())
+        description: dict[str, Any] = application.openapi()
+        application.state.plane.database.close()
+    return description
+
+
+def control_plane_page(api: Mapping[str, Any]) -> str:
+    """Each address with its methods and what it does."""
+    lines = ["# The control plane's API", "", NOTE, ""]
+    lines += [
+        "A running control plane serves this description at `/openapi.json`; here it is as",
+        "[a file](openapi.json). Operators bear a token, devices sign each request (RFC 9421).",
+        "",
+    ]
+    for path, methods in sorted(api["paths"].items()):
+        for method, told in sorted(methods.items()):
+            text = " ".join(told.get("description", told.get("summary", "")).split())
+            lines += [f"## {method.upper()} {path}", "", text, ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 # commands

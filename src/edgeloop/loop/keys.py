@@ -85,7 +85,7 @@ def _version(distribution: str) -> str:
 @cache
 def source_digest(module: str) -> str:
     """sha256 hex over a module and all that it imports of its own package and of edgeloop."""
-    packages = {module.partition(".")[0], "edgeloop"}
+    packages = frozenset({module.partition(".")[0], "edgeloop"})
     seen: dict[str, str] = {}
     waiting = [module]
     while waiting:
@@ -101,7 +101,10 @@ def source_digest(module: str) -> str:
     return _combined([f"{name} {digest}" for name, digest in sorted(seen.items())])
 
 
-def _imports(name: str, text: bytes, packages: set[str], *, is_package: bool) -> list[str]:
+@cache  # most plugins reach the same modules, and parsing them is most of what a key costs
+def _imports(
+    name: str, text: bytes, packages: frozenset[str], *, is_package: bool
+) -> tuple[str, ...]:
     found: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -115,7 +118,7 @@ def _imports(name: str, text: bytes, packages: set[str], *, is_package: bool) ->
                 ]
             else:
                 found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return [module for module in found if module.partition(".")[0] in packages]
+    return tuple(module for module in found if module.partition(".")[0] in packages)
 
 
 def _absolute(name: str, node: ast.ImportFrom, *, is_package: bool) -> str:
