@@ -88,7 +88,7 @@ def test_ls_show_lineage_verify_and_gc_tell_of_a_store(ran):
         "bundle/bundle.v1",
     ]  # fmt: skip
     assert story["checks"][0]["verdict"] == "pass"
-    assert story["signers"][0]["target"] == "stable/toy.1.json"
+    assert story["signers"][0]["target"] == "stable/_toy.1.json"
     assert told("verify", "--store", store) == {"faults": []}
     assert told("gc", "--store", store)["bytes"] >= 0
     assert told("verify", "--store", store) == {"faults": []}
@@ -117,7 +117,9 @@ def test_release_lists_delists_and_sets_a_floor(ran):
     loop = ran / "loop.yaml"
     assert [row["version"] for row in told("release", "list", "--loop", loop)] == [1]
     assert told("release", "floor", 1, "--loop", loop) == {"floor": 1}
-    assert told("release", "refresh", "--loop", loop) == {"refreshed": True}
+    assert told("release", "refresh", "--loop", loop) == {
+        "refreshed": ["root", "snapshot", "stable", "targets", "timestamp"]
+    }
     assert told("release", "delist", 1, "--loop", loop) == {"delisted": 1}
     assert told("release", "list", "--loop", loop) == []
 

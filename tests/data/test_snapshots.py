@@ -141,7 +141,7 @@ def fresh(rows: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
 def test_merged_rows_follow_the_old_ones_which_keep_their_part_and_their_shards(tmp_path):
     old = split(made(tmp_path / "old"), tmp_path / "old")
     (tmp_path / "new").mkdir()
-    both = merge(old, fresh(20), "field:south", tmp_path / "new")
+    both = merge(old, fresh(20), "field:south", tmp_path / "new", split=Stratified())
     assert both.rows == 60
     assert both.profiles == ("clean", "field:south")
     assert np.array_equal(both.column("split")[:40], old.column("split"))
@@ -156,17 +156,26 @@ def test_rows_of_a_known_profile_join_it(tmp_path):
     old = split(made(folders[0]), folders[0])
     for folder in folders[1:]:
         folder.mkdir()
-        old = merge(old, fresh(20), "field:south", folder)
+        old = merge(old, fresh(20), "field:south", folder, split=Stratified())
     assert old.profiles == ("clean", "field:south")
     assert old.column("profile").tolist() == [0] * 40 + [1] * 40
     assert old.statistics["profile"]["classes"] == {"clean": 40, "field:south": 40}
+
+
+def test_rows_of_a_class_too_rare_to_split_are_learned_from(tmp_path):
+    old = split(made(tmp_path / "old"), tmp_path / "old")
+    (tmp_path / "new").mkdir()
+    inputs, target = fresh(21)
+    target = np.where(np.arange(21) == 20, 1, 0)  # one row of one class
+    both = merge(old, (inputs, target), "field:south", tmp_path / "new", split=Stratified())
+    assert PARTS[both.column("split")[-1]] == "train"
 
 
 def test_rows_of_another_form_are_not_merged(tmp_path):
     old = split(made(tmp_path), tmp_path)
     rows = ({"x": np.zeros((20, 4), dtype=np.uint8)}, np.arange(20) % 2)
     with pytest.raises(DataError) as caught:
-        merge(old, rows, "field:south", tmp_path)
+        merge(old, rows, "field:south", tmp_path, split=Stratified())
     assert str(caught.value) == (
         "[E110] rows of field:south must have the columns of snapshot toy: "
         "{'x': ('uint8', (3,)), 'y': ('int64', ())}, "
@@ -176,5 +185,5 @@ def test_rows_of_another_form_are_not_merged(tmp_path):
 
 def test_rows_are_not_merged_into_a_snapshot_without_a_split(tmp_path):
     with pytest.raises(DataError) as caught:
-        merge(made(tmp_path), fresh(20), "field:south", tmp_path)
+        merge(made(tmp_path), fresh(20), "field:south", tmp_path, split=Stratified())
     assert str(caught.value) == "[E110] snapshot toy must be split before rows are added"

@@ -134,3 +134,17 @@ def test_the_schema_knows_every_plugin_and_no_other():
 def test_a_fine_tune_changes_the_recipe_by_the_fields_that_the_trigger_names(loop_path: Path):
     loop = load_loop(loop_path, ["watch.on_drift.recipe.sign=3"])
     assert (loop.recipe.sign, loop.fine_tune.sign) == (1.0, 3.0)
+
+
+def test_a_trigger_needs_a_recipe_that_can_go_on_from_a_model(tmp_path):
+    path = tmp_path / "loop.yaml"
+    path.write_text(
+        "name: mine\ndata: {source: toy}\nrecipe: {use: onnx_file, file: m.onnx}\n"
+        "watch: {on_drift: {samples: 50}}\n"
+    )
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(path)
+    assert str(raised.value) == (
+        f"[E101] {path} has 1 fault:\n  line 4: watch.on_drift needs a recipe that can go on from a"
+        " model (one with 'start' in its needs), got 'onnx_file'"
+    )

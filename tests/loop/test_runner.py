@@ -6,16 +6,21 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 from tests.toy import PLUGINS, write_toys
 
+from edgeloop.data.snapshot import write
 from edgeloop.errors import GateError
+from edgeloop.loop.close import built_model, learned_rows
 from edgeloop.loop.file import load_loop
-from edgeloop.loop.runner import open_model, run_loop
+from edgeloop.loop.runner import Turn, open_model, run_loop
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.release.repository import Repository, read_list
 from edgeloop.store.artifacts import Store
+from edgeloop.types import AnswerSpec, MadeBy
 
 STEPS = ["data", "split", "recipe", "toy_round", "toy_right", "bundle"]
 
@@ -65,6 +70,58 @@ def test_a_gate_that_does_not_pass_stops_the_release_and_keeps_the_finding(loop_
     assert not (loop_path.parent / "repository").exists()
 
 
+def field_rows(store: Store, loop, seed: int) -> str:
+    """Rows as devices would have sent them, kept as an artifact; gives its digest."""
+    source = np.random.default_rng(seed).random((60, 1)).astype(np.float32)
+    with TemporaryDirectory() as scratch:
+        rows = write(
+            name="toy",
+            inputs={"x": source + 1.5},
+            target=("label", (source[:, 0] > 0.5).astype(np.int64)),
+            answer=AnswerSpec(kind="label", params={"classes": ["low", "high"]}),
+            scratch=Path(scratch),
+            provenance={"origin": "field"},
+        )
+        how = MadeBy(plugin="source/field.v1", key=f"field-{seed}", source="s")
+        return store.keep(rows, how).digest
+
+
+def test_a_second_turn_keeps_what_the_first_has_learned(loop_path):
+    released = run(loop_path).bundle.digest
+    loop = load_loop(loop_path, ["watch.on_drift.samples=60"])
+    store = Store(loop.path(loop.settings.store))
+    for seed, site in enumerate(("south", "north")):
+        turn = Turn(
+            samples=field_rows(store, loop, seed),
+            start=built_model(store, released).digest,
+            current=released,
+            rows=learned_rows(store, released).digest,
+            profile=f"field:{site}",
+        )
+        released = run_loop(loop, store, turn=turn).bundle.digest
+    rows = learned_rows(store, released)
+    assert rows.meta["profiles"] == ["clean", "field:south", "field:north"]
+    assert rows.meta["rows"] == 600 + 60 + 60
+    declared = BundleInfo.model_validate(store.open(released).meta).declared
+    assert [line.profile for line in declared] == ["clean", "field:south", "field:north"]
+
+
+def test_the_model_and_rows_of_a_release_are_its_own_and_not_those_it_was_compared_with(loop_path):
+    run(loop_path)
+    other = run(loop_path, "seed=8", "recipe.sign=2")
+    store = Store(loop_path.parent / ".edgeloop")
+    recipe = next(s.artifact for s in other.steps if s.name == "recipe")
+    assert built_model(store, other.bundle.digest).digest == recipe.digest
+
+
+def test_a_bundle_made_with_another_tolerance_is_compared_with_what_is_released_now(loop_path):
+    run(loop_path)
+    second = run(loop_path, "passes.0.toy_round.digits=4")
+    again = run(loop_path, "release.tolerance=0.05")
+    against = BundleInfo.model_validate(again.bundle.meta).declared[0].against
+    assert against == second.bundle.digest
+
+
 def test_a_delisted_release_is_not_what_the_next_one_is_compared_with(loop_path):
     first = run(loop_path)
     run(loop_path, "passes.0.toy_round.digits=5")
@@ -80,12 +137,9 @@ def test_the_run_is_kept_with_its_steps_and_is_a_root(loop_path):
     store = Store(loop_path.parent / ".edgeloop")
     record = store.open("toy-run")
     assert record.meta["steps"] == {s.name: s.artifact.digest for s in result.steps}
-    before = {a.digest for a in store.artifacts()}
     store.collect()
-    assert (
-        before - {a.digest for a in store.artifacts()}
-        <= {a.digest for a in store.artifacts("run")} | before
-    )  # only an older record may go
+    kept = {a.digest for a in store.artifacts()}
+    assert {record.digest, *record.meta["steps"].values()} <= kept
     assert run(loop_path).executed == 0
 
 

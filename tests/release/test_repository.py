@@ -1,6 +1,7 @@
 """The signed list: only what is signed, listed and fresh is believed."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edgeloop.errors import (
     GateError,
     KeyFileError,
     NotListedError,
+    OverrideError,
     SignatureError,
     StaleMetadataError,
     UnreachableError,
@@ -98,7 +100,7 @@ def test_a_list_signed_by_another_key_is_refused(repository, tmp_path):
 
 def test_a_changed_byte_of_a_manifest_is_refused(repository, tmp_path):
     publish(repository, b"one")
-    (manifest,) = (repository.folder / "targets" / "stable").glob("*.sorter.1.json")
+    (manifest,) = (repository.folder / "targets" / "stable").glob("*._sorter.1.json")
     manifest.write_bytes(b"onE")
     channel = device(repository, tmp_path / "device")
     (line,) = channel.refresh().releases
@@ -202,3 +204,62 @@ def test_the_list_is_plain_json_that_other_tools_can_read(repository):
     publish(repository, b"one")
     (path,) = (repository.folder / "targets" / "stable").glob("*.sorter.json")
     assert json.loads(path.read_bytes())["releases"][0]["version"] == 1
+
+
+def test_refresh_signs_every_role_anew_before_any_expires(tmp_path):
+    clock = FakeClock(time.time() - 80 * 86400)
+    repository = Repository(tmp_path / "repository", tmp_path / "keys", clock)
+    repository.create(("stable",))
+    publish(repository, b"one")
+    channel = device(repository, tmp_path / "device")
+    with pytest.raises(StaleMetadataError):
+        channel.refresh()
+    clock.sleep(80 * 86400)
+    assert repository.refresh() == ["root", "snapshot", "stable", "targets", "timestamp"]
+    assert [line.version for line in channel.refresh().releases] == [1]
+
+
+def test_a_channel_is_added_later_and_the_first_one_stays(repository, tmp_path):
+    publish(repository, b"one")
+    repository.create(("stable", "beta"))
+    other = repository.publish(b"two", name="sorter", channel="beta", plan=PLAN)
+    assert other.version == 1
+    assert [line.version for line in device(repository, tmp_path / "d").refresh().releases] == [1]
+    assert repository.listing("sorter", "beta").find(other.digest) is not None
+
+
+def test_a_channel_does_not_take_the_name_of_a_role(repository):
+    with pytest.raises(OverrideError) as raised:
+        repository.create(("timestamp",))
+    assert str(raised.value) == (
+        "[E103] channel 'timestamp' must not be one of root, targets, snapshot, timestamp."
+        " TUF's own roles have these"
+    )
+
+
+def test_a_model_whose_name_looks_like_a_version_is_another_model(repository, tmp_path):
+    publish(repository, b"one")
+    repository.publish(b"two", name="sorter.1", channel="stable", plan=PLAN)
+    channel = device(repository, tmp_path / "device")
+    (line,) = channel.refresh().releases
+    assert channel.manifest(line) == b"one"
+
+
+def test_a_publication_cut_before_its_snapshot_does_not_come_with_the_next_one(
+    repository, tmp_path, monkeypatch
+):
+    publish(repository, b"one")
+    write = Repository._write
+
+    def cut(self: Repository, path: Path, data: bytes) -> None:
+        if path.name.endswith(".snapshot.json"):
+            raise KeyboardInterrupt
+        write(self, path, data)
+
+    monkeypatch.setattr(Repository, "_write", cut)
+    with pytest.raises(KeyboardInterrupt):
+        publish(repository, b"two")
+    monkeypatch.undo()
+    repository.publish(b"three", name="other", channel="stable", plan=PLAN)
+    channel = device(repository, tmp_path / "device")
+    assert [line.version for line in channel.refresh().releases] == [1]

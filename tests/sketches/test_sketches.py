@@ -7,6 +7,7 @@ from edgeloop.errors import BundleError, ProtocolError
 from edgeloop.sketches.features import summarise, summary_for
 from edgeloop.sketches.profile import Profile, merged
 from edgeloop.sketches.psi import distance, drift, nearest, psi
+from edgeloop.types import TensorSpec
 
 
 def profile(values, name="input.x") -> Profile:
@@ -99,13 +100,17 @@ def test_a_turned_image_has_another_slant():
 def test_an_unknown_summary_is_refused():
     with pytest.raises(BundleError) as raised:
         summarise({"x": np.zeros((1, 1))}, {"x": "spectrum"})
-    assert str(raised.value) == "[E404] signals.x must be one of image, value, got 'spectrum'"
+    rule = "must be one of array, image, value"
+    assert str(raised.value) == f"[E404] signals.x {rule}, got 'spectrum'"
 
 
-def test_a_summary_is_found_by_the_shape_of_an_input():
-    assert [summary_for(shape) for shape in ((28, 28), (), (1,), (3, 4, 5))] == [
-        "image",
-        "value",
-        "value",
-        None,
-    ]
+def test_a_summary_is_found_for_every_input_of_numbers():
+    specs = [
+        ("uint8", (28, 28)), ("uint8", (8, 8, 3)), ("float32", ()), ("float32", (1,)),
+        ("float32", (96, 7)), ("float32", (3,)),
+    ]  # fmt: skip
+    found = [summary_for(TensorSpec(name="x", dtype=d, shape=s)) for d, s in specs]
+    assert found == ["image", "image", "value", "value", "array", "array"]
+    for (dtype, shape), summary in zip(specs, found, strict=True):
+        rows = summarise({"x": np.ones((4, *shape), dtype=dtype)}, {"x": summary})
+        assert all(values.shape == (4,) for values in rows.values())

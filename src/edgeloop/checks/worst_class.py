@@ -39,6 +39,8 @@ class WorstClass:
             return not_measured("worst_class", NO_ROWS)
         strata = rows.kind.strata(rows.truth)
         empty = [name for name, members in strata.items() if not members.any()]
+        if not strata:
+            return not_measured("worst_class", "the answer kind knows no strata")
         if empty:
             return not_measured("worst_class", f"no held-out rows of {', '.join(empty)}")
         quality = rows.kind.quality(rows.answers(model, context), rows.truth)

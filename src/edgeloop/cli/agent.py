@@ -50,7 +50,7 @@ def enrol(
         root=root.read_bytes(),
         channel=channel,
         target=target,
-        labels=dict(pair.partition("=")[::2] for pair in label or []),
+        labels=settings.labels(label or []),
         listen=listen,
         opt_in=opt_in,
     )

@@ -81,8 +81,9 @@ def token(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Make a one-time enrolment token."""
-    labels = dict(pair.partition("=")[::2] for pair in label or [])
-    made = connect(fleet).create_token(labels, hours * 3600)
+    from edgeloop.agent.settings import labels
+
+    made = connect(fleet).create_token(labels(label or []), hours * 3600)
     show(made.model_dump(), form, made.token)
 
 

@@ -70,10 +70,10 @@ def floor(version: Version, loop: LoopOption = LOOP, form: FormatOption = Format
 
 @releases.command()
 def refresh(loop: LoopOption = LOOP, form: FormatOption = Format.TEXT) -> None:
-    """Sign snapshot and timestamp anew, before they expire (14 days)."""
+    """Sign every role anew whose key is here; do it weekly, since the timestamp lives 14 days."""
     _, repository = _open(loop)
-    repository.refresh()
-    show({"refreshed": True}, form, "snapshot and timestamp are signed anew")
+    roles = repository.refresh()
+    show({"refreshed": roles}, form, f"signed anew: {', '.join(roles)}")
 
 
 def _open(loop: Path) -> tuple[LoopFile, Repository]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,7 @@ def watch(
     """
     from edgeloop.cli.loop import tracker_of
     from edgeloop.clock import SystemClock
+    from edgeloop.errors import EdgeloopError
     from edgeloop.loop.close import Watcher
     from edgeloop.loop.file import load_loop
     from edgeloop.orphans import when_parent_ends
@@ -54,7 +56,14 @@ def watch(
     )
     done = 0
     while True:
-        decision = watcher.step()
+        try:
+            decision = watcher.step()
+        except EdgeloopError as fault:
+            if once:
+                raise
+            sys.stderr.write(f"{fault}\n")  # noted where it can be; the next look may do better
+            watcher.clock.sleep(every)
+            continue
         done += decision.fired
         if once or decision.reason:
             _say(decision, form)

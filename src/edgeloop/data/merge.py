@@ -22,7 +22,7 @@ def merge(
     profile: str,
     scratch: Path,
     *,
-    split: Stratified | None = None,
+    split: Stratified,
 ) -> Snapshot:
     """A split snapshot with the rows of ``old``, then ``fresh`` (inputs by name, target).
 
@@ -31,14 +31,14 @@ def merge(
 
     Raises:
         DataError: ``old`` is not split, or the fresh columns differ from the old in name, dtype,
-            shape or length; or a fresh class has too few rows to split.
+            shape or length.
     """
     inputs, target = fresh
     columns = {**inputs, old.target: target.astype(old.column(old.target).dtype)}
     _check(old, columns, profile)
     profiles = old.profiles if profile in old.profiles else (*old.profiles, profile)
     rows = len(target)
-    parts = (split or Stratified(test=0.2, validation=0.1)).parts(target)
+    parts = split.parts(target, rare=True)
     added = {
         **columns,
         "split": parts,

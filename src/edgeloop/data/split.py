@@ -56,11 +56,13 @@ class Stratified:
         parts = self.parts(snapshot.column(name))
         return with_column(snapshot, "split", parts, context.scratch)
 
-    def parts(self, strata: Array) -> Array:
+    def parts(self, strata: Array, *, rare: bool = False) -> Array:
         """uint8[n]: the part of each row; ``strata`` holds any sortable values, one per row.
 
+        With ``rare`` the rows of a value that has too few for three parts are all for training.
+
         Raises:
-            DataError: a value has fewer rows than parts.
+            DataError: without ``rare``, a value has fewer rows than parts.
         """
         import numpy as np
 
@@ -71,6 +73,8 @@ class Stratified:
             test = max(1, round(self.test * len(rows)))
             validation = max(1, round(self.validation * len(rows)))
             if test + validation >= len(rows):
+                if rare:
+                    continue
                 raise DataError(
                     f"value {one!s} of the column to split by",
                     f"must have a row for each of {', '.join(PARTS)}",

@@ -23,15 +23,29 @@ from pydantic.dataclasses import dataclass as plugin
 from edgeloop.answers import open_kind
 from edgeloop.clock import Clock
 from edgeloop.data.snapshot import write
-from edgeloop.errors import DataError, GateError, InputError, SamplesError
+from edgeloop.errors import (
+    ArtifactMissingError,
+    DataError,
+    GateError,
+    InputError,
+    ProtocolError,
+    SamplesError,
+)
 from edgeloop.fleet.client import FleetClient
-from edgeloop.fleet.views import AuditLine, DeviceView, SampleRequestView, SampleView
+from edgeloop.fleet.views import (
+    AuditLine,
+    DeviceView,
+    SampleRequestView,
+    SampleView,
+    WindowView,
+)
 from edgeloop.loop.file import LoopFile, OnDrift
 from edgeloop.loop.keys import made_by
 from edgeloop.loop.runner import OnStep, RunResult, Turn, nobody, open_snapshot, run_loop
 from edgeloop.plugins import Tracker
 from edgeloop.protocol.messages import RolloutState, Window
 from edgeloop.release.bundle import open_bundle
+from edgeloop.sketches.profile import Profile
 from edgeloop.store.artifacts import Store
 from edgeloop.store.manifest import digest_of
 from edgeloop.types import Artifact, Progress, Snapshot, silent
@@ -112,8 +126,12 @@ class Watcher:
             psi=watch.drift.psi, features=watch.drift.features, answers=watch.window
         )
         found = []
-        for group, bundle in _running(self.fleet.devices(), watch.label).items():
-            artifact = self.store.open(bundle)
+        for group, bundle in _running(self.fleet.devices(), watch.label, self.loop.name).items():
+            try:
+                artifact = self.store.open(bundle)
+            except ArtifactMissingError as fault:  # a device says that it runs what we never made
+                logger.warning("watch.unknown group=%s fault=%s", group, fault)
+                continue
             files = {**artifact.files, "description.json": self._description(bundle)}
             references = open_bundle(bundle, files).references()
             windows = self._windows(f"{watch.label}={group}", bundle)
@@ -125,7 +143,7 @@ class Watcher:
         kept, since = self._seen.get((select, bundle), ([], 0))
         while page := self.fleet.windows(select=select, bundle=bundle, since=since):
             since = page[-1].seq
-            kept = [*kept, *(view.window for view in page)][-NEWEST:]
+            kept = [*kept, *(view.window for view in page if _whole(view))][-NEWEST:]
         self._seen[select, bundle] = (kept, since)
         return kept
 
@@ -158,6 +176,7 @@ class Watcher:
             samples=rows.digest,
             start=built_model(self.store, bundle).digest,
             current=bundle,
+            rows=learned_rows(self.store, bundle).digest,
             profile=f"field:{group}",
         )
         result = run_loop(
@@ -206,21 +225,17 @@ class Watcher:
         self, samples: Sequence[SampleView], request: SampleRequestView, bundle: str
     ) -> Artifact:
         """The samples as a snapshot artifact; the same samples give the same artifact."""
-        old = self._rows_of(bundle)
+        old = learned_rows(self.store, bundle)
         ordered = sorted(samples, key=lambda one: one.sample.answer)
         content = digest_of("\n".join(s.sample.model_dump_json() for s in ordered).encode())
         rows = FieldRows(request=request.id, select=request.select, content=content)
-        how = made_by("source", rows, parents=[], seed=0, folder=self.loop.folder)
+        how = made_by("source", rows, parents=[old.digest], seed=0, folder=self.loop.folder)
         known = self.store.by_key(how.key)
         if known is not None:
             return known
         with TemporaryDirectory(prefix="edgeloop-") as scratch:
-            return self.store.keep(_snapshot(ordered, old, request, Path(scratch)), how)
-
-    def _rows_of(self, bundle: str) -> Snapshot:
-        """The rows that a release was trained on."""
-        found = [a for a in self.store.lineage(bundle) if a.kind == "snapshot"]
-        return open_snapshot(found[-1])
+            fresh = _snapshot(ordered, open_snapshot(old), request, Path(scratch))
+            return self.store.keep(fresh, how)
 
     def _roll_out(self, group: str, bundle: str, result: RunResult) -> None:
         release = result.release
@@ -276,6 +291,16 @@ class Watcher:
         return next((line for line in fired if _about(line) not in ended), None)
 
 
+def _whole(view: WindowView) -> bool:
+    """Whether a device's sketches can be read; one broken device does not blind the watcher."""
+    try:
+        Profile.from_json(view.window.sketches)
+    except ProtocolError as fault:
+        logger.warning("watch.broken device=%s fault=%s", view.name, fault)
+        return False
+    return True
+
+
 def _about(line: AuditLine) -> tuple[str, str]:
     """Group and bundle of a note; a bundle has one turn per group."""
     return line.subject, str(line.detail.get("bundle"))
@@ -283,16 +308,24 @@ def _about(line: AuditLine) -> tuple[str, str]:
 
 def built_model(store: Store, bundle: str) -> Artifact:
     """The model that a recipe built, from which a bundle came."""
-    models = [a for a in store.lineage(bundle) if a.made_by.plugin.startswith("recipe/")]
-    return models[-1]
+    made_of, _ = store.own_lineage(bundle)
+    return [a for a in made_of if a.made_by.plugin.startswith("recipe/")][-1]
 
 
-def _running(devices: Sequence[DeviceView], label: str) -> dict[str, str]:
-    """Group -> the bundle that most of its devices run."""
+def learned_rows(store: Store, bundle: str) -> Artifact:
+    """The split snapshot that a release was trained on, rows of earlier turns included."""
+    made_of, _ = store.own_lineage(bundle)
+    return [a for a in made_of if a.kind == "snapshot"][-1]
+
+
+def _running(devices: Sequence[DeviceView], label: str, model: str) -> dict[str, str]:
+    """Group -> the bundle of ``model`` that most of its devices run."""
     counts: dict[str, Counter[str]] = {}
     for device in devices:
         running = device.report.running if device.report else None
-        if running is not None and label in device.labels and not device.decommissioned:
+        if running is None or running.name != model or device.decommissioned:
+            continue
+        if label in device.labels:
             counts.setdefault(device.labels[label], Counter())[running.digest] += 1
     return {group: count.most_common(1)[0][0] for group, count in sorted(counts.items())}
 

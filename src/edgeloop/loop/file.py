@@ -198,9 +198,16 @@ def parse(content: Mapping[str, Any], folder: Path) -> tuple[LoopFile | None, li
         "passes": tuple(_plugin("pass", *use, faults) for use in _passes(content, faults)),
         "checks": tuple(_plugin("check", *use, faults) for use in _checks(content)),
     }
+    if settings is not None and settings.watch.on_drift and not _learns(recipe):
+        rule = "needs a recipe that can go on from a model (one with 'start' in its needs)"
+        faults.append(Fault(where=("watch", "on_drift"), rule=rule, got=content["recipe"]["use"]))
     if settings is None or faults:
         return None, faults
     return LoopFile(folder=folder, settings=settings, **made), []
+
+
+def _learns(recipe: Any) -> bool:
+    return recipe is None or "start" in getattr(type(recipe), "needs", ())
 
 
 Use = tuple[str, Any, tuple[str | int, ...]]  # name, parameters, where they stand

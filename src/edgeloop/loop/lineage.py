@@ -24,7 +24,7 @@ def trace(
         ArtifactMissingError: no such artifact, or the device's log has no such answer.
     """
     answer = find_answer(device, name) if device else None
-    artifacts, compared = _story(store, answer["bundle"] if answer else name)
+    artifacts, compared = store.own_lineage(answer["bundle"] if answer else name)
     told: dict[str, Any] = {
         "artifact": artifacts[-1].digest,
         "compared_with": compared,
@@ -37,28 +37,6 @@ def trace(
     if repository:
         told["signers"] = signers(repository, artifacts[-1].digest)
     return told
-
-
-def _story(store: Store, name: str) -> tuple[list[Artifact], list[str]]:
-    """What an artifact was made from, parents first, and the releases it was compared with.
-
-    A release is a parent of those that are compared with it, yet they are not made of it: its own
-    data and checks are another story.
-    """
-    last = store.open(name)
-    compared: list[str] = []
-    ordered: dict[str, Artifact] = {}
-
-    def visit(artifact: Artifact) -> None:
-        for parent in map(store.open, artifact.parents):
-            if parent.kind != "bundle":
-                visit(parent)
-            elif parent.digest not in compared:
-                compared.append(parent.digest)
-        ordered[artifact.digest] = artifact
-
-    visit(last)
-    return list(ordered.values()), compared
 
 
 def find_answer(device: Path, answer: str) -> Json:

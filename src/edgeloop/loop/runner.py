@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from edgeloop import plugins
 from edgeloop.errors import GateError
 from edgeloop.loop.file import LoopFile
-from edgeloop.loop.keys import made_by
+from edgeloop.loop.keys import made_by, parameters
 from edgeloop.loop.steps import MergeField, RunRecord
 from edgeloop.plugins import Context, Tracker
 from edgeloop.protocol.messages import ReleaseRef
@@ -48,12 +48,14 @@ class Turn:
     """What a trigger brings: rows from the field, and the model to fine-tune.
 
     ``samples`` is an unsplit snapshot artifact, ``start`` the model artifact that a recipe built,
-    ``current`` the bundle that the group runs, which the new release is compared with.
+    ``current`` the bundle that the group runs, which the new release is compared with, and ``rows``
+    the split snapshot that it was trained on, so that what earlier turns learned is not forgotten.
     """
 
     samples: str
     start: str
     current: str
+    rows: str
     profile: str  # "field:south"
 
 
@@ -133,6 +135,8 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
     release = loop.settings.release
     repository = Repository(loop.path(release.repository), loop.path(release.keys))
     repository.create((release.channel,))
+    pending = f"{loop.name}-{release.channel}-pending"
+    store.layout.tag(pending, bundle.digest)  # a root before it is listed, for a kill in between
     ref = repository.publish(
         store.layout.read(bundle.digest),
         name=loop.name,
@@ -141,25 +145,49 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
         targets=loop.settings.targets,
     )
     store.layout.tag(f"{loop.name}-{release.channel}-{ref.version}", bundle.digest)
+    store.layout.untag(pending)
     return ref
 
 
 def current_release(loop: LoopFile, store: Store, model: Artifact) -> Artifact | None:
     """The bundle that ``model`` is compared with; None for a first release.
 
-    A model that was bundled before keeps what it was compared with then, so that the same run gives
-    the same release whatever came after it. Otherwise: the newest release that is listed now.
+    A model that was released on this channel before, by the same bundle step, keeps what it was
+    compared with then, so that the same run gives the same release whatever came after it.
+    Otherwise: the newest release that is listed now.
     """
-    for child in store.children(model.digest):
-        if child.kind == "bundle":
-            against = BundleInfo.model_validate(child.meta).declared[0].against
-            return store.open(against) if against else None
     release = loop.settings.release
     repository = loop.path(release.repository)
     if not (repository / "metadata").exists():
         return None
-    listed = read_list(repository, loop.name, release.channel).releases
-    return store.open(listed[-1].digest) if listed else None
+    listing = read_list(repository, loop.name, release.channel)
+    released = {line.digest for line in listing.releases}
+    released |= {line.digest for line in listing.delisted}
+    for child in store.children(model.digest):
+        if child.digest in released and _same_step(child, bundle_step(loop, None)):
+            against = BundleInfo.model_validate(child.meta).declared[0].against
+            return store.open(against) if against else None
+    return store.open(listing.releases[-1].digest) if listing.releases else None
+
+
+def bundle_step(loop: LoopFile, current: Artifact | None) -> BuildBundle:
+    """The bundle step that a loop file asks for."""
+    settings = loop.settings
+    return BuildBundle(
+        name=loop.name,
+        targets=settings.targets,
+        golden=settings.release.golden,
+        tolerance=settings.release.tolerance,
+        latency_ms=settings.release.latency,
+        memory_mb=settings.release.memory_mb,
+        against=current.digest if current else None,
+    )
+
+
+def _same_step(bundle: Artifact, step: BuildBundle) -> bool:
+    """Whether a bundle was made with these parameters, whatever it was compared with."""
+    made = {**bundle.made_by.params, "against": None}
+    return made == {**parameters(step), "against": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,22 +233,20 @@ class _Run:
     steps: list[StepResult] = field(default_factory=list)
 
     def rows(self, turn: Turn | None) -> Artifact:
-        """The split snapshot; with a turn, the rows from the field as well."""
+        """The split snapshot; with a turn, that of the current release and the field's rows."""
+        if turn is not None:
+            return self._merged(turn)
         source, split = self.loop.source, self.loop.split
         data = self._step("data", "source", source, source.load, ())
         whole = open_snapshot(data)
-        rows = self._step("split", "split", split, lambda c: split.run(whole, c), (data,))
-        if turn is None:
-            return rows
-        samples = self.store.open(turn.samples)
-        merge = MergeField(profile=turn.profile)
+        return self._step("split", "split", split, lambda c: split.run(whole, c), (data,))
+
+    def _merged(self, turn: Turn) -> Artifact:
+        rows, samples = self.store.open(turn.rows), self.store.open(turn.samples)
+        merge = MergeField(profile=turn.profile, split=self.loop.split)
         old, fresh = open_snapshot(rows), open_snapshot(samples)
         return self._step(
-            "merge",
-            "data",
-            merge,
-            lambda c: merge.run(old, fresh, c),
-            (rows, samples),
+            "merge", "data", merge, lambda c: merge.run(old, fresh, c), (rows, samples)
         )
 
     def build(self, rows: Artifact, turn: Turn | None) -> Artifact:
@@ -255,16 +281,7 @@ class _Run:
 
     def bundle(self, model: Artifact, given: _Given) -> Artifact:
         """The bundle; its parents are the model and all that was found of it."""
-        settings = self.loop.settings
-        build = BuildBundle(
-            name=self.loop.name,
-            targets=settings.targets,
-            golden=settings.release.golden,
-            tolerance=settings.release.tolerance,
-            latency_ms=settings.release.latency,
-            memory_mb=settings.release.memory_mb,
-            against=given.current.digest if given.current else None,
-        )
+        build = bundle_step(self.loop, given.current)
         found = tuple(step.artifact for step in self.steps if step.artifact.kind == "finding")
         return self._on_model("bundle", build, model, given, found)
 
@@ -288,10 +305,9 @@ class _Run:
     ) -> Artifact:
         """A step whose first parent is a model, followed by what the plugin needs."""
         opened = open_model(model)
-        reached = [plugins.get("answer", opened.answer.kind)]
-        if opened.format in {name.rpartition(".v")[0] for name in plugins.names("runtime")}:
-            reached.append(plugins.get("runtime", opened.format))
         needed = [a for need in _needs(plugin) if (a := given.artifact(need)) is not None]
+        models = [opened, *(open_model(a) for a in needed if a.kind in {"model", "bundle"})]
+        reached = [plugins.get("answer", opened.answer.kind), *_runtimes(models)]
         name = type(plugin).plugin_name.rpartition(".v")[0]
         return self._step(
             name,
@@ -354,6 +370,13 @@ class _Run:
             tracker=self.tracker,
             **values,
         )
+
+
+def _runtimes(models: Sequence[Model]) -> list[type]:
+    """The runtimes that load these models; a form that nothing runs yet has none."""
+    known = {name.rpartition(".v")[0] for name in plugins.names("runtime")}
+    formats = sorted({model.format for model in models} & known)
+    return [plugins.get("runtime", one) for one in formats]
 
 
 def _needs(plugin: Any) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
@@ -18,6 +18,7 @@ class MergeField:
     """Add rows that came home from the field as the population ``profile``."""
 
     profile: str
+    split: Any  # the loop's own way to divide rows
 
     plugin_name: ClassVar[str] = "merge.v1"
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
@@ -25,7 +26,7 @@ class MergeField:
     def run(self, old: Snapshot, fresh: Snapshot, context: Context) -> Snapshot:
         """``old`` (split) with the rows of ``fresh`` (unsplit) behind it."""
         rows = (fresh.feed(), fresh.column(fresh.target))
-        return merge(old, rows, self.profile, context.scratch)
+        return merge(old, rows, self.profile, context.scratch, split=self.split)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,9 +41,7 @@ class BuildBundle:
         snapshot = context.data()
         session = context.session(model)
         current = context.session(context.current) if context.current else None
-        signals = {
-            spec.name: summary for spec in model.inputs if (summary := summary_for(spec.shape))
-        }
+        signals = {spec.name: summary_for(spec) for spec in model.inputs}
         files = {**model.files, **self._golden(snapshot, session, context.scratch)}
         declared = []
         for number, name in enumerate(snapshot.profiles):

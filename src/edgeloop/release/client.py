@@ -76,7 +76,7 @@ class Channel:
         Raises:
             NotListedError, SignatureError, UnreachableError: as for ``refresh``.
         """
-        return self._target(f"{self._name}.{listed.version}.json")
+        return self._target(f"_{self._name}.{listed.version}.json")
 
     def _target(self, name: str) -> bytes:
         if self._updater is None:

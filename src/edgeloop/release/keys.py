@@ -54,6 +54,9 @@ def _load_or_make(path: Path) -> CryptoSigner:
     if path.exists():
         return signer(path.parent, path.stem)
     fresh = CryptoSigner.generate_ed25519()
-    path.touch(mode=0o600)
-    path.write_bytes(fresh.private_bytes)
+    temporary = path.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    temporary.touch(mode=0o600)
+    temporary.write_bytes(fresh.private_bytes)
+    temporary.replace(path)
     return fresh

@@ -2,7 +2,7 @@
 
 One delegated role per channel. ``<channel>/<name>.json`` is the channel's list
 (:class:`ChannelList`: versions, digests, floor, rollout plan of each), and
-``<channel>/<name>.<version>.json`` the manifest of each bundle; both are TUF targets. New files are
+``<channel>/_<name>.<version>.json`` the manifest of each bundle; both are TUF targets. New files are
 written first and ``timestamp.json`` last, so that a kill leaves the old repository whole.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.clock import Clock, SystemClock
-from edgeloop.errors import GateError, NotListedError, SignatureError
+from edgeloop.errors import GateError, NotListedError, OverrideError, SignatureError
 from edgeloop.protocol.messages import ChannelList, Delisted, Listed, ReleaseRef, RolloutPlan
 from edgeloop.release.keys import ROLES, generate, signer
 from edgeloop.store.manifest import digest_of
@@ -40,27 +40,56 @@ class Repository:
         self._targets = folder / "targets"
 
     def create(self, channels: tuple[str, ...]) -> None:
-        """Make keys and first metadata where there are none; otherwise leave them as they are."""
-        from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+        """Make keys and first metadata where there are none, and add channels that are new.
 
+        Raises:
+            OverrideError: a channel has the name of one of TUF's own roles.
+        """
+        reserved = sorted(set(channels) & set(ROLES))
+        if reserved:
+            rule = f"must not be one of {', '.join(ROLES)}"
+            raise OverrideError(f"channel {reserved[0]!r}", rule, todo="TUF's own roles have these")
         self._metadata.mkdir(parents=True, exist_ok=True)
         with self._locked():
             if (self._metadata / "timestamp.json").exists():
-                return
-            signers = generate(self.keys, channels)
-            root = Root(expires=self._expiry("root"), consistent_snapshot=True)
-            for role in ROLES:
-                root.add_key(signers[role].public_key, role)
-            self._save("root", Metadata(root))
-            top = Targets(expires=self._expiry("targets"))
-            snapshot = Snapshot(expires=self._expiry("snapshot"))
-            for channel in channels:
-                _delegate(top, channel, signers[channel])
-                self._save(channel, Metadata(Targets(expires=self._expiry("channel"))))
-                snapshot.meta[f"{channel}.json"] = _meta_file(1)
-            self._save("targets", Metadata(top))
-            self._save("snapshot", Metadata(snapshot))
-            self._save("timestamp", Metadata(Timestamp(expires=self._expiry("timestamp"))))
+                self._add(channels)
+            else:
+                self._begin(channels)
+
+    def _begin(self, channels: tuple[str, ...]) -> None:
+        from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+        signers = generate(self.keys, channels)
+        root = Root(expires=self._expiry("root"), consistent_snapshot=True)
+        for role in ROLES:
+            root.add_key(signers[role].public_key, role)
+        self._save("root", Metadata(root))
+        top = Targets(expires=self._expiry("targets"))
+        snapshot = Snapshot(expires=self._expiry("snapshot"))
+        for channel in channels:
+            _delegate(top, channel, signers[channel])
+            self._save(channel, Metadata(Targets(expires=self._expiry("channel"))))
+            snapshot.meta[f"{channel}.json"] = _meta_file(1)
+        self._save("targets", Metadata(top))
+        self._save("snapshot", Metadata(snapshot))
+        self._save("timestamp", Metadata(Timestamp(expires=self._expiry("timestamp"))))
+
+    def _add(self, channels: tuple[str, ...]) -> None:
+        """Delegate to the channels that the repository does not have yet."""
+        from tuf.api.metadata import Metadata, Targets
+
+        top: Metadata[Targets] = self._load("targets")
+        known = top.signed.delegations.roles if top.signed.delegations else {}
+        new = tuple(channel for channel in channels if channel not in (known or {}))
+        if not new:
+            return
+        signers = generate(self.keys, new)
+        changed = {}
+        for channel in new:
+            _delegate(top.signed, channel, signers[channel])
+            self._save(channel, Metadata(Targets(expires=self._expiry("channel"))))
+            changed[channel] = 1
+        self._sign_snapshot({**changed, "targets": self._renew("targets", top)})
 
     def root(self) -> bytes:
         """The first root metadata: what a device is given to trust."""
@@ -94,7 +123,7 @@ class Repository:
             if known != line:
                 others = [other for other in listing.releases if other.version != version]
                 releases = tuple(sorted([*others, line], key=lambda item: item.version))
-                files = {f"{channel}/{name}.{version}.json": manifest}
+                files = {f"{channel}/_{name}.{version}.json": manifest}
                 self._list(listing.model_copy(update={"releases": releases}), files)
         return ReleaseRef(name=name, channel=channel, version=version, digest=digest)
 
@@ -126,10 +155,38 @@ class Repository:
             _line(listing, version)
             self._list(listing.model_copy(update={"floor": version}), {})
 
-    def refresh(self) -> None:
-        """Sign snapshot and timestamp anew, before they expire."""
+    def refresh(self) -> list[str]:
+        """Sign every role anew whose key is here, before it expires; gives the roles.
+
+        Snapshot and timestamp live for 14 days, channels for 90, root and targets, whose keys may
+        be offline, for a year.
+
+        Raises:
+            KeyFileError: the key of snapshot or timestamp is not here.
+        """
         with self._locked():
-            self._sign_snapshot(None)
+            top: Metadata[Targets] = self._load("targets")
+            delegated = top.signed.delegations.roles if top.signed.delegations else {}
+            present = [role for role in (delegated or {}) if self._has_key(role)]
+            changed = {role: self._renew(role, self._load(role)) for role in present}
+            if self._has_key("targets"):
+                changed["targets"] = self._renew("targets", top)
+            if self._has_key("root"):
+                self._renew("root", self._load("root"))
+                present.append("root")
+            self._sign_snapshot(changed)
+        return sorted({*present, *changed, "snapshot", "timestamp"})
+
+    def _has_key(self, role: str) -> bool:
+        return (self.keys / f"{role}.pem").is_file()
+
+    def _renew(self, role: str, metadata: Metadata[Any]) -> int:
+        """The next version of a role, signed; gives its number."""
+        metadata.signed.version += 1
+        metadata.signed.expires = self._expiry(role if role in ROLES else "channel")
+        self._save(role, metadata)
+        version: int = metadata.signed.version
+        return version
 
     def _list(self, listing: ChannelList, files: Mapping[str, bytes]) -> None:
         role: Metadata[Targets] = self._load(listing.channel)
@@ -138,16 +195,14 @@ class Repository:
         for path, data in {**files, listed: text}.items():
             role.signed.targets[path] = _target_file(path, data)
             self._write(self._targets / _hashed(path, data), data)
-        role.signed.version += 1
-        role.signed.expires = self._expiry("channel")
-        self._save(listing.channel, role)
-        self._sign_snapshot((listing.channel, role.signed.version))
+        self._sign_snapshot({listing.channel: self._renew(listing.channel, role)})
 
-    def _sign_snapshot(self, changed: tuple[str, int] | None) -> None:
+    def _sign_snapshot(self, changed: Mapping[str, int]) -> None:
+        """The next snapshot, with the versions that changed, and the timestamp that names it."""
         snapshot: Metadata[Snapshot] = self._load("snapshot")
         timestamp: Metadata[Timestamp] = self._load("timestamp")
-        if changed is not None:
-            snapshot.signed.meta[f"{changed[0]}.json"] = _meta_file(changed[1])
+        for role, version in changed.items():
+            snapshot.signed.meta[f"{role}.json"] = _meta_file(version)
         for metadata, role in ((snapshot, "snapshot"), (timestamp, "timestamp")):
             metadata.signed.version += 1
             metadata.signed.expires = self._expiry(role)
@@ -158,7 +213,22 @@ class Repository:
     def _load(self, role: str) -> Metadata[Any]:
         from tuf.api.metadata import Metadata
 
-        return Metadata.from_bytes(_newest(self._metadata, role).read_bytes())
+        return Metadata.from_bytes((self._metadata / self._file(role)).read_bytes())
+
+    def _file(self, role: str) -> str:
+        """The file of a role as the timestamp and the snapshot name it.
+
+        What a killed publication left beside them is not looked at, and is written over.
+        """
+        if role == "timestamp":
+            return "timestamp.json"
+        if role == "root":
+            found = self._metadata.glob("*.root.json")
+            return max(found, key=lambda path: int(path.name.partition(".")[0])).name
+        named = self._load("timestamp").signed.snapshot_meta.version
+        if role != "snapshot":
+            named = self._load("snapshot").signed.meta[f"{role}.json"].version
+        return f"{named}.{role}.json"
 
     def _save(self, role: str, metadata: Metadata[Any]) -> None:
         metadata.sign(signer(self.keys, role))
@@ -173,6 +243,11 @@ class Repository:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     def _expiry(self, role: str) -> datetime:
         now = datetime.fromtimestamp(self._clock.now(), UTC).replace(microsecond=0)
@@ -244,13 +319,6 @@ def _refuse_delisted(listing: ChannelList, digest: str) -> None:
                 got=f"it was release {line.version} of {listing.channel}/{listing.name}",
                 todo="Change the loop: the same bundle is never released again",
             )
-
-
-def _newest(folder: Path, role: str) -> Path:
-    if role == "timestamp":
-        return folder / "timestamp.json"
-    found = [path for path in folder.glob(f"*.{role}.json") if path.name[0] != "."]
-    return max(found, key=lambda path: int(path.name.partition(".")[0]))
 
 
 def _hashed(path: str, data: bytes) -> str:

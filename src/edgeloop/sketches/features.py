@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from edgeloop.errors import BundleError
 
 if TYPE_CHECKING:
-    from edgeloop.types import Array, Arrays
+    from edgeloop.types import Array, Arrays, TensorSpec
 
 
 def image_summary(images: Array) -> dict[str, Array]:
-    """Eight summaries of grey images ``uint8[n, h, w]``, as ``float64[n]`` each.
+    """Eight summaries of images ``uint8[n, h, w]`` or ``[n, h, w, c]``, as ``float64[n]`` each.
+
+    Colours are averaged first.
 
     Mean, spread, share of dark and of bright pixels, centre (x, y, 0..1), sharpness (mean absolute
     step to the next pixel) and slant (orientation of the second moments, radians, -pi/2..pi/2).
@@ -20,6 +22,8 @@ def image_summary(images: Array) -> dict[str, Array]:
     import numpy as np
 
     grey = images.astype(np.float64)
+    if grey.ndim == 4:
+        grey = grey.mean(axis=3)
     _, height, width = grey.shape
     weight = grey.sum(axis=(1, 2)) + 1e-9
     ys, xs = np.mgrid[0:height, 0:width]
@@ -44,7 +48,19 @@ def value_summary(values: Array) -> dict[str, Array]:
     return {"value": values.reshape(len(values), -1)[:, 0].astype("float64")}
 
 
+def array_summary(values: Array) -> dict[str, Array]:
+    """Mean, spread, least and largest of each row of ``[n, ...]``; NaN where a row has none."""
+    rows = values.reshape(len(values), -1).astype("float64")
+    return {
+        "mean": rows.mean(axis=1),
+        "spread": rows.std(axis=1),
+        "least": rows.min(axis=1),
+        "largest": rows.max(axis=1),
+    }
+
+
 SUMMARIES: dict[str, Callable[[Array], dict[str, Array]]] = {
+    "array": array_summary,
     "image": image_summary,
     "value": value_summary,
 }
@@ -68,8 +84,9 @@ def summarise(inputs: Arrays, signals: Mapping[str, str]) -> dict[str, Array]:
     return found
 
 
-def summary_for(shape: tuple[int, ...]) -> str | None:
-    """The summary that fits an input of this shape (without batch); None when none does."""
-    if len(shape) == 2:
+def summary_for(spec: TensorSpec) -> str:
+    """The summary that fits an input: pixels, one number, or any other array of numbers."""
+    colours = spec.shape[2] if len(spec.shape) == 3 else 1
+    if spec.dtype == "uint8" and len(spec.shape) in {2, 3} and colours in {1, 3, 4}:
         return "image"
-    return "value" if shape in {(), (1,)} else None
+    return "value" if spec.shape in {(), (1,)} else "array"

@@ -74,6 +74,8 @@ class Store:
         digest = self._whole(digest)
         layers, description = layers_of(self.layout.read(digest), digest)
         told = json.loads(self.layout.read(description.digest))
+        for layer in layers:
+            self.layout.check_size(layer.digest, layer.size)
         return Artifact(
             digest=digest,
             kind=told["kind"],
@@ -87,7 +89,8 @@ class Store:
     def by_key(self, key: str) -> Artifact | None:
         """What a step of this key made before; None when it must run.
 
-        A result whose blobs are damaged or gone counts as not made.
+        A result with a missing file, one of another size, or a damaged manifest counts as not
+        made; bytes that changed within a file are found by :meth:`verify`.
         """
         digest = self._index.by_key(key)
         if digest is None:
@@ -121,6 +124,26 @@ class Store:
         visit(self._whole(digest))
         return list(ordered.values())
 
+    def own_lineage(self, digest: str) -> tuple[list[Artifact], list[str]]:
+        """An artifact and what it was made of, parents first; and the bundles it was compared with.
+
+        A release is a parent of the one that is compared with it, but not what that one is made
+        of: its own data, checks and model are another story.
+        """
+        compared: list[str] = []
+        ordered: dict[str, Artifact] = {}
+
+        def visit(artifact: Artifact) -> None:
+            for parent in map(self.open, artifact.parents):
+                if parent.kind == "bundle":
+                    compared.append(parent.digest)
+                elif parent.digest not in ordered:
+                    visit(parent)
+            ordered[artifact.digest] = artifact
+
+        visit(self.open(digest))
+        return list(ordered.values()), sorted(set(compared))
+
     def rebuild(self) -> int:
         """Make the index anew from the layout; gives the number of artifacts."""
         self.layout.sweep()
@@ -148,6 +171,7 @@ class Store:
         Raises:
             StoreBusyError: a run is under way.
         """
+        self.layout.sweep()
         with self.layout.unused(), self.layout.locked():
             roots = {*self.layout.tags().values(), *(d for d in keep if self._has(d))}
             alive = {a.digest: a for root in sorted(roots) for a in self.lineage(root)}

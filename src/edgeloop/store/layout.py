@@ -1,7 +1,7 @@
 """An OCI image layout on disk: blobs by digest, tags in ``index.json``, every write atomic.
 
 A blob is written to ``.tmp/``, synced, renamed into place; ``index.json`` likewise, under a lock.
-A kill at any point leaves at worst a file in ``.tmp/`` that the next start removes.
+A kill at any point leaves at worst a file in ``.tmp/`` that the next ``gc`` removes.
 """
 
 from __future__ import annotations
@@ -48,8 +48,9 @@ class Layout:
     def put_bytes(self, data: bytes) -> tuple[str, int]:
         """Keep ``data``; gives its digest and size."""
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        if not self._path(digest).exists():
-            self._write(self._path(digest), data)
+        path = self._path(digest)
+        if not path.exists() or path.read_bytes() != data:  # a damaged one is made good
+            self._write(path, data)
         return digest, len(data)
 
     def put_file(self, source: Path) -> tuple[str, int]:
@@ -78,6 +79,17 @@ class Layout:
                 todo="Run `edgeloop verify`",
             )
         return path
+
+    def check_size(self, digest: str, size: int) -> None:
+        """Raise unless a blob is here and has ``size`` bytes.
+
+        Raises:
+            ArtifactMissingError: it is not here.
+            DigestError: it has another size.
+        """
+        got = self.blob(digest).stat().st_size
+        if got != size:
+            raise DigestError(f"blob {digest}", f"must have {size} bytes", got=got)
 
     def read(self, digest: str) -> bytes:
         """A small blob's bytes, with the digest checked.

@@ -113,16 +113,10 @@ def trainings(store: Store, found: Mapping[int, Artifact]) -> tuple[Training, ..
     """Every recipe step that a release came from, oldest first, with its curves."""
     built: dict[str, tuple[Artifact, list[int]]] = {}
     for version, bundle in found.items():
-        for artifact in _own_lineage(store, bundle):
+        for artifact in store.own_lineage(bundle.digest)[0]:
             if artifact.made_by.plugin.startswith("recipe/"):
                 built.setdefault(artifact.digest, (artifact, []))[1].append(version)
     return tuple(_training(artifact, versions) for artifact, versions in built.values())
-
-
-def _own_lineage(store: Store, bundle: Artifact) -> list[Artifact]:
-    """What a bundle came from by its model: other releases that it was compared with left out."""
-    model = next(one for one in map(store.open, bundle.parents) if one.kind == "model")
-    return store.lineage(model.digest)
 
 
 def _training(artifact: Artifact, versions: list[int]) -> Training:
