@@ -1,4 +1,4 @@
-"""What the loop adds to its offline steps: wall time minus time inside the steps, and where it goes.
+"""What the loop adds to its offline steps: wall time minus time inside them, and where it goes.
 
 A step's time is that of the plugin's own call. All else is overhead: keys, keeping artifacts,
 opening them, signing and publishing the release.
@@ -6,6 +6,7 @@ opening them, signing and publishing the release.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -22,7 +23,6 @@ from edgeloop.cli.loop import tracker_of
 from edgeloop.loop import keys, runner
 from edgeloop.loop.file import load_loop
 from edgeloop.loop.start import write_loop
-from edgeloop.store import layout
 from edgeloop.store.artifacts import Store
 from environments import ROOT
 from figure import Figure, Measured, main
@@ -38,7 +38,7 @@ WATCHED = (  # what is timed beside the steps: owner, function, words
     (Store, "keep", "keeping artifacts"),
     (Store, "by_key", "asking for keys"),
     (runner, "publish", "signing and publishing"),
-    (layout.os, "fsync", "fsync, within keeping and publishing"),
+    (os, "fsync", "fsync, within keeping and publishing"),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -10,14 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.agent.test_update import installed
+from tests.agent.test_update import good, installed
 from tests.agent.world import SERVER, World, pictures
 
 from edgeloop.agent.agent import Agent
-from edgeloop.agent.settings import Settings, enrol, read
-from edgeloop.errors import AgentFolderError, InputMismatchError, NoSlotError
+from edgeloop.agent.database import Database
+from edgeloop.agent.settings import Settings, enrol, labels, read
+from edgeloop.agent.update import Update
+from edgeloop.errors import AgentFolderError, InputMismatchError, NoSlotError, OverrideError
 from edgeloop.protocol.messages import SampleRequest
 
+D = "sha256:" + "d" * 64
 HEAVY = (
     "torch numpy onnx onnxruntime datasketches pandas fastapi sqlalchemy typer rich httpx mlflow"
 )
@@ -229,3 +233,85 @@ def test_an_agent_without_a_slot_imports_nothing_heavy(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_log_without_room_does_not_keep_an_answer_from_its_application(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    installed(world)
+    connection = world.agent._books.journal._database._connection
+    connection.execute("PRAGMA max_page_count = 1")  # no page more than there are
+    pages = [pictures(5, 1)[0]] * 400
+    versions = {world.agent.answer({"image": image}).version for image in pages}
+    unlogged = world.agent._answering.unlogged
+    assert versions == {1}
+    assert 0 < unlogged < 400
+    world.per_step = 0
+    world.fleet.step()
+    assert [m for m in caplog.messages if m.startswith("journal")] == [
+        f"journal.failed unlogged={unlogged}"
+    ]
+
+
+def test_a_journal_that_lost_its_rows_counts_anew(world: World, tmp_path: Path) -> None:
+    first, _ = installed(world)
+    world.plane.wish(world.factory.publish(good(world, first)), rollout=2)
+    world.rest()
+    world.fleet.cut_power("d1")
+    for path in (tmp_path / "fleet" / "d1").glob("journal.sqlite*"):
+        path.unlink()
+    agent = world.fleet.start("d1")
+    assert agent.report().answers_since_switch == 0
+    agent.answer({"image": pictures(5, 1)[0]})
+    assert agent.report().answers_since_switch == 1
+
+
+def test_a_journal_that_loses_rows_while_it_runs_never_counts_below_none(world: World) -> None:
+    installed(world)
+    world.agent._books.journal._last = 0
+    world.agent._slots.switch(world.agent._slots.current().model_copy(update={"digest": D}), 9)
+    assert world.agent.report().answers_since_switch == 0
+
+
+def test_the_loop_outlives_a_way_back_that_is_closed_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = installed(world)
+    world.plane.wish(world.factory.publish(good(world, first)), rollout=2)
+    world.fleet.until(lambda: world.agent.state == "probation")
+
+    def broken(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Update, "step", broken)
+        patch.setattr(Update, "fail", broken)
+        assert world.agent.tick() > 0
+    world.rest()
+    assert world.plane.reports[-1]["state"] == "committed"
+
+
+def test_a_database_that_breaks_is_named(tmp_path: Path) -> None:
+    database = Database(tmp_path / "x.sqlite", "CREATE TABLE IF NOT EXISTS t (a);")
+    message = (
+        f"[E504] file {tmp_path / 'x.sqlite'} must be readable and writable, "
+        "got no such table: lost"
+    )
+    with pytest.raises(AgentFolderError) as caught:
+        database.rows("SELECT * FROM lost")
+    assert str(caught.value) == message
+    with pytest.raises(AgentFolderError) as caught, database.writing() as to:
+        to.execute("DELETE FROM lost")
+    assert str(caught.value) == message
+
+
+def test_labels_are_pairs() -> None:
+    assert labels(["site=south", "note=a=b", "empty="]) == {
+        "site": "south",
+        "note": "a=b",
+        "empty": "",
+    }
+    for text in ("south", "=south"):
+        with pytest.raises(OverrideError) as caught:
+            labels([text])
+        assert str(caught.value) == f"[E103] --label must be name=value, got {text!r}"

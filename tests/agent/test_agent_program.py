@@ -14,8 +14,10 @@ import pytest
 import urllib3
 from tests.agent.test_update import installed
 from tests.agent.world import World
+from typer.testing import CliRunner
 
 from edgeloop.agent.__main__ import main, status
+from edgeloop.cli.main import app
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -105,3 +107,18 @@ def test_a_control_plane_that_is_not_there_is_named(
         "[E601] http://127.0.0.1:9/v1/enrol must answer, got HTTPConnection(host='127.0.0.1', "
         "port=9): Failed to establish a new connection: [Errno 111] Connection refused\n"
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["fleet", "token", "--label", "south"],
+        [
+            *("agent", "enrol", "d1", "--server", "http://127.0.0.1:9", "--token", "t"),
+            *("--model", "sorter", "--root", __file__, "--label", "south"),
+        ],
+    ],
+)
+def test_a_label_is_a_pair_on_every_command_line(command: list[str]) -> None:
+    fault = CliRunner().invoke(app, command).exception
+    assert str(fault) == "[E103] --label must be name=value, got 'south'"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgeloop.agent.blobs import Blobs
+from edgeloop.agent.blobs import RESERVE, Blobs
 from edgeloop.agent.transport import Pace, Reply, bounded
 from edgeloop.errors import DigestError, DiskFullError, ProtocolError, UnreachableError
 from edgeloop.testing.clock import FakeClock
@@ -174,3 +174,22 @@ def test_a_digest_that_is_a_path_is_refused(blobs: Blobs) -> None:
     assert str(caught.value) == (
         "[E202] digest 'sha256:../../etc/passwd' must be sha256: and 64 hex digits"
     )
+
+
+def test_one_wrong_byte_on_the_way_is_fetched_again(blobs: Blobs, server: Server) -> None:
+    wrong = [DATA[:-1] + b"!", DATA]
+    server._pieces = lambda _: iter([wrong.pop(0)])  # type: ignore[method-assign]
+    assert blobs.get(LAYER).read_bytes() == DATA
+    assert server.asked == [0, 0]
+
+
+def test_what_was_fetched_before_needs_no_room_again(
+    blobs: Blobs, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.breaks = 3000
+    with pytest.raises(UnreachableError):
+        blobs.get(LAYER)
+    server.breaks = None
+    room = SimpleNamespace(free=len(DATA) - 3000 + RESERVE)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    assert blobs.get(LAYER).read_bytes() == DATA

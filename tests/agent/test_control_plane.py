@@ -135,3 +135,24 @@ def test_a_blob_is_asked_for_from_where_it_broke_off(plane: ControlPlane, server
     reply = plane.read_from(f"{URL}/blobs/sha256/aa", 100, 4)
     assert server.headers[0]["Range"] == "bytes=100-"
     assert b"".join(reply.chunks) == b"rest"
+
+
+@pytest.mark.parametrize("said", ["inf", "1e300", "nan", "0", "-1e18", "soon", ""])
+def test_a_time_that_no_clock_shows_is_not_believed(
+    plane: ControlPlane, server: Server, said: str
+) -> None:
+    server.script = [(401, b"", {TIME_HEADER.lower(): said}), (200, b"{}", {})]
+    with pytest.raises(UnauthorizedError):
+        plane.report(REPORT)
+    plane.report(REPORT)
+
+
+@pytest.mark.parametrize("elsewhere", ["http://cache.test/x", "http://plane.test.evil/x"])
+def test_the_time_of_another_server_is_not_believed(
+    plane: ControlPlane, server: Server, elsewhere: str
+) -> None:
+    told = {TIME_HEADER.lower(): str(server.now + 86_400)}
+    server.script = [(401, b"", told), (200, b"{}", {})]
+    with pytest.raises(UnreachableError):
+        plane.read_from(elsewhere, 0, 10)
+    plane.report(REPORT)

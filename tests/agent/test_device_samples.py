@@ -113,3 +113,25 @@ def test_recent_answers_have_a_budget_of_bytes(clock: FakeClock) -> None:
     for number in range(5):
         recent.add(f"a{number}", given(clock))
     assert [n for n in range(5) if recent.get(f"a{n}")] == [2, 3, 4]
+
+
+def test_a_batch_is_of_the_present_request_alone(samples: Samples, clock: FakeClock) -> None:
+    samples.offer("a1", given(clock), "left")
+    samples._request = SampleRequest(id=4, count=2)  # as between a new request and its clearing
+    assert samples.batch() is None
+
+
+def test_new_requests_do_not_drain_a_device_in_one_day(tmp_path: Path, clock: FakeClock) -> None:
+    opened = Samples(
+        tmp_path / "samples.sqlite", clock, opted_in=True, most_bytes=1 << 20, per_day=3
+    )
+    given_away: list[str] = []
+    for request in range(1, 5):
+        opened.ask(SampleRequest(id=request, count=2))
+        for number in range(2):
+            opened.offer(f"r{request}-{number}", given(clock), "left")
+        given_away += answers(opened)
+        assert answers(opened) == given_away[-len(answers(opened)) or len(given_away) :]
+    assert given_away == ["r1-0", "r1-1", "r2-0"]
+    clock.sleep(86_400)
+    assert answers(opened) == ["r4-0", "r4-1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -142,3 +143,18 @@ def test_a_batch_has_a_largest_size(tmp_path: Path, clock: FakeClock) -> None:
     signals = Signals(tmp_path / "s.sqlite", clock, answers=1, seconds=60, most_bytes=1 << 30)
     fill(signals, meaning(), BATCH + 1)
     assert len(sent(signals)) == BATCH
+
+
+def test_a_window_that_finds_no_room_is_kept_and_stored_later(
+    signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Signals, "_stay_within_budget", lambda *_: full(Path()))
+        fill(signals, meaning(), 45)
+        signals.close_all()
+    assert sent(signals) == ()
+    fill(signals, meaning(), 35)  # at 80 answers it is full once more
+    assert [window.answers for window in sent(signals)] == [80]

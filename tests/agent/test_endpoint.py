@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,9 @@ def call(url: str, path: str, body: object = None, **headers: str) -> tuple[int,
     """GET without a body, POST with one."""
     data = None if body is None else json.dumps(body)
     method = "GET" if body is None else "POST"
-    reply = urllib3.request(method, url + path, body=data, headers=headers or None, retries=False)
+    told = {} if body is None else {"Content-Type": "application/json"}
+    told |= {name.replace("_", "-"): value for name, value in headers.items()}
+    reply = urllib3.request(method, url + path, body=data, headers=told, retries=False)
     return reply.status, json.loads(reply.data)
 
 
@@ -167,7 +170,9 @@ def test_a_body_that_is_too_large_is_refused_unread(
 
 
 def test_a_body_that_is_not_json_is_refused(url: str) -> None:
-    reply = urllib3.request("POST", url + "/v2/models/sorter/infer", body=b"{", retries=False)
+    path = url + "/v2/models/sorter/infer"
+    told = {"Content-Type": "application/json"}
+    reply = urllib3.request("POST", path, body=b"{", headers=told, retries=False)
     assert reply.status == 400
     assert json.loads(reply.data)["error"].startswith("[E606] request body must be JSON, got ")
 
@@ -183,7 +188,7 @@ def test_a_request_under_another_host_name_is_refused(url: str) -> None:
 
 
 def test_after_a_refusal_a_client_may_ask_again_over_the_same_pool(world: World, url: str) -> None:
-    pool = urllib3.PoolManager(retries=False)
+    pool = urllib3.PoolManager(retries=False, headers={"Content-Type": "application/json"})
     body = json.dumps({"inputs": [tensor()]})
     statuses = [pool.request("POST", f"{url}/v2/models/sorter/infer", body=body).status]
     installed(world)
@@ -208,3 +213,41 @@ def test_a_port_in_use_is_named(world: World, url: str) -> None:
     assert str(caught.value) == (
         f"[E605] address {address} must be free. Choose another port, or 0 for any"
     )
+
+
+def test_a_post_that_a_web_page_could_send_unasked_is_refused(world: World, url: str) -> None:
+    installed(world)
+    asked = world.agent._books.journal.last_row()
+    body = {"inputs": [tensor()]}
+    path = "/v2/models/sorter/infer"
+    assert call(url, path, body, Content_Type="text/plain") == (
+        415,
+        {
+            "error": "[E606] header Content-Type must be application/json, got 'text/plain'",
+            "number": "E606",
+        },
+    )
+    assert call(url, path, body, Origin="https://evil.example") == (
+        403,
+        {
+            "error": (
+                "[E606] header Origin must name this machine by loopback, "
+                "got 'https://evil.example'"
+            ),
+            "number": "E606",
+        },
+    )
+    assert call(url, path, body, Origin="null")[0] == 403
+    assert world.agent._books.journal.last_row() == asked
+    charset = {"Content_Type": "application/json; charset=utf-8", "Origin": "http://localhost:3000"}
+    assert call(url, path, body, **charset)[0] == 200
+
+
+def test_the_loopback_of_ipv6_is_served(world: World) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving(world.agent, "[::1]:0") as address:
+        assert address.startswith("http://[::1]:")
+        assert call(address, "/v2/health/live") == (200, {"live": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,29 @@ def test_broken_pointers_are_refused(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"[E504] file {tmp_path / 'slots.json'} must name the slots of a device, got 1 faults"
     )
+
+
+def test_a_slot_that_the_disk_cannot_read_is_a_broken_one(
+    two: tuple[Slots, ReleaseRef, ReleaseRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(_: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    slots, one, _ = two
+    monkeypatch.setattr("edgeloop.agent.slots._digest", unreadable)
+    with pytest.raises(BundleError) as caught:
+        slots.check(one)
+    assert str(caught.value) == (
+        f"[E404] bundle {one.digest} must be readable, got Input/output error. The slot is not used"
+    )
+
+
+def test_cleaning_leaves_a_slot_alone_whose_manifest_is_lost(
+    two: tuple[Slots, ReleaseRef, ReleaseRef], tmp_path: Path
+) -> None:
+    slots, one, other = two
+    slots.switch(one, 0)
+    slots.switch(other, 0)
+    needed = slots.clean()
+    (tmp_path / "slots" / one.digest.removeprefix("sha256:") / "manifest.json").unlink()
+    assert slots.clean() < needed

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -98,3 +101,36 @@ def test_a_trickle_is_broken_off() -> None:
     assert str(caught.value) == (
         "[E601] it must come at 10 bytes/s or more, got 0 bytes/s over 20 s"
     )
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"HTTP/1.1 200 OK\r\nX-A: ",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x=",
+    ],
+)
+def test_a_trickle_outside_the_body_is_broken_off(
+    begin: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeloop.agent.transport.HEAD_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=trickle_to, args=(server, begin))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(UnreachableError) as caught:
+            b"".join(Urllib3Transport().send("GET", url, {}, b"", 100).chunks)
+        thread.join(10)
+    assert not thread.is_alive()
+    assert str(caught.value) == "[E601] 127.0.0.1 must answer within 0.3 s"
+
+
+def trickle_to(server: socket.socket, begin: bytes) -> None:
+    """Send a byte now and then until the other side is gone."""
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        connection.recv(65536)
+        connection.sendall(begin)
+        while True:
+            connection.sendall(b"a")
+            time.sleep(0.02)

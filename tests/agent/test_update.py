@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from tests.agent.world import PLAN, SERVER, World, pictures
 
+from edgeloop.agent import slots
+from edgeloop.agent.transport import Reply
 from edgeloop.agent.update import Update
+from edgeloop.answers.label import Label
+from edgeloop.errors import UnreachableError
 from edgeloop.protocol.messages import Probation, ReleaseRef, RolloutPlan
 from edgeloop.release.bundle import DeviceLimits
 from edgeloop.types import Artifact
@@ -487,3 +494,121 @@ def test_a_plan_without_min_answers_commits_at_once(world: World) -> None:
 def test_the_server_is_asked_where_the_settings_say(world: World) -> None:
     assert world.agent.settings.server == SERVER
     assert world.agent.settings.repository_url == f"{SERVER}/tuf"
+
+
+def test_a_control_plane_that_hangs_keeps_no_bad_slot_on_trial(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, one = installed(world)
+    world.bright = SOUTH
+    world.plane.wish(world.factory.publish(bad(world, first)), rollout=2)
+    world.fleet.until(lambda: world.agent.state == "probation")
+    stop, entered, freed = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(*_: object) -> Reply:
+        entered.set()
+        freed.wait(60)
+        raise UnreachableError(SERVER, "must answer")
+
+    monkeypatch.setattr(world.plane, "send", hang)
+    world.clock.sleep(100)
+    thread = threading.Thread(target=world.agent.run, args=(stop,))
+    thread.start()
+    try:
+        assert entered.wait(20)
+        for _ in range(1000):
+            for inputs, _ in world.traffic(world.agent):
+                world.agent.answer(inputs)
+            if world.agent.state == "rolled back":
+                break
+            time.sleep(0.01)
+        assert not freed.is_set()
+        assert world.agent.report().running == one
+        assert world.agent.state == "rolled back"
+    finally:
+        stop.set()
+        freed.set()
+        thread.join()
+
+
+def test_inputs_that_cannot_be_sketched_are_held_against_the_base_population(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = installed(world)
+    monkeypatch.setattr("edgeloop.agent.probation.nearest", lambda *_: None)
+    bundle = world.factory.bundle(against=first, profiles={"clean": (0, 0.0)}, mirrored=True)
+    world.plane.wish(world.factory.publish(bundle), rollout=2)
+    world.rest()
+    assert world.plane.reports[-1]["state"] == "rolled back"
+    assert world.plane.reports[-1]["outcome"]["reason"].endswith("on inputs like 'clean'")
+
+
+def test_answers_that_cannot_be_compared_are_errors_of_the_new_slot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def incomparable(*_: object) -> None:
+        raise KeyError("probabilities")
+
+    first, _ = installed(world)
+    world.plane.wish(world.factory.publish(good(world, first)), rollout=2)
+    monkeypatch.setattr(Label, "disagreement", incomparable)
+    world.rest()
+    assert world.plane.reports[-1]["state"] == "rolled back"
+    assert world.plane.reports[-1]["outcome"]["reason"] == (
+        "error share 1.000 is above the limit 0.010"
+    )
+
+
+def test_answers_that_cannot_be_sketched_end_the_probation(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlike(_: object) -> None:
+        raise ValueError("unlike shapes")
+
+    first, _ = installed(world)
+    world.plane.wish(world.factory.publish(good(world, first)), rollout=2)
+    monkeypatch.setattr("edgeloop.agent.probation._stacked", unlike)
+    world.rest()
+    assert world.plane.reports[-1]["state"] == "rolled back"
+    assert world.plane.reports[-1]["outcome"]["reason"] == (
+        "its answers cannot be sketched: ValueError: unlike shapes"
+    )
+
+
+def test_the_thread_that_judges_outlives_a_fault_and_goes_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, one = installed(world)
+    world.plane.wish(world.factory.publish(good(world, first)), rollout=2)
+    world.fleet.until(lambda: world.agent.state == "probation")
+    stop = threading.Event()
+
+    def fault(_: Update) -> None:
+        stop.set()
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(Update, "step", fault)
+    world.agent._work(stop)
+    assert world.agent.state == "rolled back"
+    assert world.agent.report().running == one
+
+
+def test_a_current_slot_that_the_disk_cannot_read_gives_way_to_the_one_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, one = installed(world)
+    two = world.factory.publish(good(world, first))
+    world.plane.wish(two, rollout=2)
+    world.rest()
+    world.fleet.cut_power("d1")
+    whole = slots._digest
+
+    def unreadable(path: Path) -> str:
+        if two.digest.removeprefix("sha256:") in str(path):
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(path)
+
+    monkeypatch.setattr(slots, "_digest", unreadable)
+    agent = world.fleet.start("d1")
+    assert agent.report().running == one
+    assert agent.answer({"image": pictures(5, 1)[0]}).version == 1

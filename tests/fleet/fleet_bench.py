@@ -138,6 +138,7 @@ class Bench:
             repository=self.folder / "repository",
             layout=self.folder / "layout",
             poll_seconds=1.0,
+            tick_seconds=0.01,
         )
         self.app = create_app(settings, self.clock, self.listing)
         self.http = TestClient(self.app, base_url=URL)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from fleet_bench import Bench, Device, digest, message, plan, ref
+from fleet_bench import Bench, Device, Raw, digest, message, plan, ref
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from edgeloop.fleet import gate
+from edgeloop.fleet.models import NonceRow
 from edgeloop.protocol import keys
-from edgeloop.protocol.messages import TIME_HEADER, VERSION_HEADER
+from edgeloop.protocol.messages import TIME_HEADER, VERSION_HEADER, Desired, Enrolled
 
 
 def test_a_token_makes_a_key_a_device_with_the_tokens_labels(bench: Bench) -> None:
@@ -151,8 +153,6 @@ def test_nonces_are_forgotten_when_they_can_not_come_back(bench: Bench) -> None:
     bench.clock.sleep(302)
     assert device.desired().status_code == 200
     with bench.app.state.plane.database.read() as session:
-        from edgeloop.fleet.models import NonceRow
-
         assert session.query(NonceRow).count() == 1
     assert message(bench.http.send(request)).startswith("[E401] signature's created must be")
 
@@ -309,7 +309,8 @@ def test_a_report_that_goes_back_is_refused(bench: Bench) -> None:
     reply = device.report()
     assert (reply.status_code, message(reply)) == (
         409,
-        f"[E604] report of device {device.id} must not go back behind move 3, got 2",
+        f"[E604] report of device {device.id} must not go back behind move 3, "
+        "unless it is signed later, got 2",
     )
 
 
@@ -345,3 +346,82 @@ def test_what_is_no_json_is_refused_and_nothing_breaks(bench: Bench, path: str) 
     reply = bench.http.send(device.request("POST", path, b"{"))
     assert reply.status_code == 400
     assert message(reply).startswith(f"[E606] message of POST {path} must fit its schema, got ")
+
+
+@pytest.mark.parametrize("path", ["/v1/report", "/v1/windows", "/v1/samples"])
+def test_a_strangers_body_is_not_parsed(bench: Bench, path: str) -> None:
+    stranger = Device(bench, "cam-1")
+    reply = bench.http.send(stranger.request("POST", path, b"{"))
+    assert (reply.status_code, message(reply)) == (
+        401,
+        f"[E602] device {stranger.id} must be enrolled here. Enrol it with a new token",
+    )
+    reply = bench.http.post(path, content=b"{")
+    assert message(reply) == "[E401] request must be signed, got no Signature-Input header"
+
+
+def test_a_strangers_enrolment_leaves_no_row_behind(bench: Bench) -> None:
+    assert Device(bench, "cam-1").enrol("guessed").status_code == 401
+    with bench.app.state.plane.database.read() as session:
+        assert session.query(NonceRow).count() == 0
+
+
+def test_a_decommissioned_device_frees_its_name(bench: Bench) -> None:
+    old = bench.device("cam-1")
+    bench.operator.decommission("cam-1")
+    new = bench.device("cam-1")
+    assert {view.id: view.name for view in bench.operator.devices()} == {
+        old.id: f"cam-1~{old.id}",
+        new.id: "cam-1",
+    }
+    assert bench.operator.device("cam-1").id == new.id
+    assert list(bench.operator.audit())[-1].detail["name_was_of"] == old.id
+
+
+def test_a_device_that_lost_its_progress_is_listened_to_again(bench: Bench) -> None:
+    device = bench.device("cam-1")
+    for _ in range(3):
+        device.runs(1)
+    late = device.request("POST", "/v1/report", b'{"moves": 2, "state": "idle", "target": "x"}')
+    bench.clock.sleep(1)
+    device.moves = -1
+    assert device.report(state="downloading").status_code == 200
+    said = bench.operator.device("cam-1").report
+    assert said is not None
+    assert said.moves == 0
+    line = next(one for one in bench.operator.audit() if one.action == "device.began_again")
+    assert (line.actor, line.detail) == (f"device:{device.id}", {"from": 3, "to": 0})
+    for _ in range(3):
+        device.runs(1)
+    assert bench.http.send(late).status_code == 409  # signed before: out of order, not begun again
+
+
+@pytest.mark.parametrize("seconds", [0, 0.05, 4000, float("inf"), float("nan")])
+def test_a_device_is_not_told_to_ask_without_pause_or_never(seconds: float) -> None:
+    with pytest.raises(ValidationError):
+        Desired(poll_seconds=seconds)
+    with pytest.raises(ValidationError):
+        Enrolled(device="d", poll_seconds=seconds)
+
+
+def test_labels_that_no_selector_can_ask_for_are_refused(bench: Bench) -> None:
+    token = bench.operator.create_token().token
+    said = {"token": token, "name": "cam-1", "target": "x", "public_key": ""}
+    body = Raw(said=said | {"labels": {"a": "b,c"}})
+    reply = Device(bench, "cam-1").send("POST", "/v1/enrol", body)
+    assert (reply.status_code, message(reply)) == (
+        400,
+        "[E606] message of POST /v1/enrol must fit its schema, "
+        "got labels.a: String should match pattern '^[^,=]{1,128}$'",
+    )
+
+
+def test_evidence_that_is_no_number_is_null(bench: Bench) -> None:
+    device = bench.device("cam-1")
+    evidence = {"a": float("nan"), "b": [1.5, float("inf")]}
+    outcome = {"digest": digest(1), "rollout": 1, "result": "REJECTED", "evidence": evidence}
+    assert device.report(outcome=outcome).status_code == 200
+    said = bench.operator.device("cam-1").report
+    assert said is not None
+    assert said.outcome is not None
+    assert said.outcome.evidence == {"a": None, "b": [1.5, None]}

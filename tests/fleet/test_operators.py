@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from fleet_bench import URL, Bench, message
 from pydantic import ValidationError
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from starlette.testclient import TestClient
 
 from edgeloop.errors import (
     NotFoundError,
@@ -178,10 +181,32 @@ def test_no_control_plane_is_said(bench: Bench) -> None:
 
 
 def test_health_says_when_the_rules_were_applied(bench: Bench) -> None:
-    assert bench.operator.health().ticked is None
+    assert (bench.operator.health().ticked, bench.operator.health().status) == (None, "ok")
+    bench.clock.sleep(31)
+    assert bench.http.get("/healthz").status_code == 503  # it began, and never ticked
     bench.tick()
     bench.clock.sleep(31)
     reply = bench.http.get("/healthz")
     assert (reply.status_code, reply.json()["status"]) == (503, "rules are not applied")
     bench.tick()
     assert bench.operator.health().status == "ok"
+
+
+def test_a_tick_that_fails_is_said_and_the_next_one_is_tried(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[float] = []
+    again = threading.Event()
+
+    def bad_row(_session: Session, now: float) -> int:
+        asked.append(now)
+        if len(asked) > 1:
+            again.set()
+        raise ValueError("one bad row")
+
+    monkeypatch.setattr("edgeloop.fleet.conduct.tick", bad_row)
+    with TestClient(bench.app):
+        assert again.wait(10)
+    assert bench.app.state.ticked is None
+    assert "tick.failed" in caplog.text
+    assert "ValueError: one bad row" in caplog.text

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 from fleet_bench import Bench, Device, plan, ref
+from sqlalchemy.orm import Session
 
-from edgeloop.errors import ConflictError, NotFoundError, NotListedError
+from edgeloop.errors import ConflictError, NotFoundError, NotListedError, ProtocolError
+from edgeloop.fleet import conduct
+from edgeloop.fleet.models import RolloutRow
 from edgeloop.fleet.verbs import MOVES, Verb, move
 from edgeloop.protocol.messages import Group, RolloutState
 
@@ -340,3 +343,69 @@ def test_a_killed_control_plane_goes_on_where_it_was(bench: Bench) -> None:
     devices[south].runs(1)
     bench.tick(11)
     assert bench.operator.rollout(rollout).opened == (1, 1)
+
+
+def test_a_device_that_slept_through_a_rollback_does_not_go_back_to_the_bad_release(
+    bench: Bench,
+) -> None:
+    devices = {name: bench.device(name) for name in ("a", "b", "sleeper")}
+    everybody = plan(Group(select="all", stages=("100%",)), soak_seconds=0)
+    for version in (1, 2):
+        bench.list_release(version, everybody)
+        bench.go(version)
+        for device in devices.values():
+            device.runs(version)
+    back = bench.operator.roll_back(2, version=1).id
+    devices["a"].runs(1)
+    devices["b"].runs(1)
+    bench.tick(101)
+    assert bench.states(back)["sleeper"] == "TIMED_OUT"
+    wish = devices["sleeper"].desired().json()
+    assert (wish["release"]["version"], wish["rollout"]) == (1, back)
+
+
+def test_a_device_that_slept_through_a_rollout_stays_what_it_was(bench: Bench) -> None:
+    device = bench.device("cam-1")
+    for version in (1, 2):
+        bench.list_release(version, plan(soak_seconds=0))
+    bench.go(1)
+    device.runs(1)
+    bench.go(2)
+    bench.tick(101)
+    assert device.desired().json()["release"]["version"] == 1
+
+
+def test_a_rollback_of_a_broken_selector_is_refused_and_changes_nothing(bench: Bench) -> None:
+    bench.device("cam-1")
+    bench.list_release(1)
+    rollout = bench.go(1)
+    with pytest.raises(ProtocolError) as caught:
+        bench.operator.roll_back(rollout, version=1, select="south!!")
+    assert str(caught.value) == (
+        "[E606] selector must be `all`, or label=value joined by commas, got 'south!!'"
+    )
+    assert bench.operator.rollout(rollout).state == "running"
+
+
+def test_a_report_that_decides_nothing_looks_at_no_other_device(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = bench.device("cam-1")
+    bench.device("cam-2")
+    bench.list_release(1, plan(Group(select="all", stages=("100%",))))
+    rollout = bench.go(1)
+    looked: list[int] = []
+    advance = conduct.advance
+
+    def counted(session: Session, row: RolloutRow, now: float) -> int:
+        looked.append(row.id)
+        return advance(session, row, now)
+
+    monkeypatch.setattr(conduct, "advance", counted)
+    device.report(state="downloading")
+    device.runs(1, answers=19)
+    assert looked == []
+    device.runs(1, answers=20)
+    device.runs(1, answers=21)
+    assert looked == [rollout]
+    assert bench.states(rollout) == {"cam-1": "SUCCEEDED", "cam-2": "IN_PROGRESS"}

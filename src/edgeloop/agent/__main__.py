@@ -21,7 +21,7 @@ from edgeloop.agent import durable, settings
 from edgeloop.agent.agent import Agent
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.states import Ledger
-from edgeloop.errors import EdgeloopError, OverrideError
+from edgeloop.errors import EdgeloopError
 from edgeloop.orphans import when_parent_ends
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _enrol(told: argparse.Namespace) -> None:
         root=told.root.read_bytes(),
         channel=told.channel,
         target=told.target,
-        labels=dict(_label(text) for text in told.label),
+        labels=settings.labels(told.label),
         **others,
     )
     _say({"device": made.device, "name": made.name, "target": made.target})
@@ -113,13 +113,6 @@ def _status(told: argparse.Namespace) -> None:
 def _say(result: Json) -> None:
     sys.stdout.write(f"{json.dumps(result)}\n")
     sys.stdout.flush()
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise OverrideError("--label", "must be name=value", got=repr(text))
-    return name, value
 
 
 def _parser() -> argparse.ArgumentParser:

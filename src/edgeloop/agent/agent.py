@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +35,8 @@ from edgeloop.types import Json
 
 logger = logging.getLogger(__name__)
 
-LONGEST_WAIT = 0.5  # seconds; how soon the loop sees a stop, or a verdict of a probation
+WATCHED_EACH = 0.02  # seconds; how soon a slot in probation answers and is judged
+LONGEST_WAIT = 0.5  # seconds; how soon the loop sees a stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Agent:
     """One device. ``with Agent.open(folder) as agent: agent.answer({...})``.
 
     ``answer`` and ``feedback`` may be called from any thread. ``tick`` and ``run`` belong to one.
+    While it runs, a thread of its own judges a slot in probation and goes back: a control plane
+    that hangs, and the network's thread with it, keeps no bad slot in charge.
     """
 
     def __init__(self, folder: Path, told: Settings, around: Surroundings, held: IO[bytes]) -> None:
@@ -64,6 +67,7 @@ class Agent:
         self._books = _books(folder, told, around.clock)
         self._answering = Answering(self._books, around.clock, around.timer)
         self._ledger, self._slots = Ledger(folder / "progress.json"), Slots(folder)
+        self._moving = threading.RLock()  # held by whoever moves the update
         self._update = Update(self._parts())
         self._update.recover()
         self._poll_seconds = told.poll_seconds
@@ -71,6 +75,7 @@ class Agent:
         self._failures = 0
         self._wish: Desired | None = None  # the newest that was said
         self._reported: tuple[object, ...] = ()
+        self._unlogged = 0  # as last said
         self._worker: threading.Thread | None = None
 
     @classmethod
@@ -146,7 +151,7 @@ class Agent:
             running=slots.current,
             previous=slots.previous,
             trying=now.trying,
-            answers_since_switch=self._books.journal.last_row() - slots.switched_after,
+            answers_since_switch=max(0, self._books.journal.last_row() - slots.switched_after),
             outcome=now.outcome,
             target=self._device.target,
             runtimes=self._device.runtimes,
@@ -154,7 +159,7 @@ class Agent:
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Tick until ``stop`` is set; a thread of its own serves a slot in probation."""
+        """Tick until ``stop`` is set; a thread of its own serves and judges a slot in probation."""
         self._worker = threading.Thread(target=self._work, args=(stop,), name="probation")
         self._worker.start()
         try:
@@ -171,15 +176,8 @@ class Agent:
 
         Never raises for what the network, the server, a bundle or this agent does wrong.
         """
-        try:
-            return self._tick()
-        except EdgeloopError as fault:
-            logger.warning("tick.failed state=%s fault=%s", self.state, fault)
-        except Exception as fault:  # the one place that catches everything: a device that had a
-            # working model keeps it, whatever this agent does wrong; it goes back and says so
-            logger.exception("tick.broken state=%s", self.state)
-            self._go_back(f"agent fault: {type(fault).__name__}: {fault}")
-        return self._back_off()
+        wait = self._carefully(self._tick)
+        return self._back_off() if wait is None else wait
 
     def close(self) -> None:
         """End cleanly: windows are closed and kept, the folder is free."""
@@ -207,12 +205,23 @@ class Agent:
 
     # the loop
 
+    def _carefully(self, work: Callable[[], float]) -> float | None:
+        """What ``work`` gives; None when it failed."""
+        try:
+            return work()
+        except EdgeloopError as fault:
+            logger.warning("tick.failed state=%s fault=%s", self.state, fault)
+        except Exception as fault:  # a device that had a working model keeps it, whatever this
+            # agent does wrong; it goes back and says so
+            logger.exception("tick.broken state=%s", self.state)
+            self._go_back(f"agent fault: {type(fault).__name__}: {fault}")
+        return None
+
     def _tick(self) -> float:
         if self._worker is None:
-            self._answering.work()
-        if self.state is State.PROBATION:
-            self._update.step()  # judging and going back need no network
+            self._watch()
         self._books.signals.close_due()
+        self._say_unlogged()
         now = self._around.clock.monotonic()
         if now < self._next_network:
             return self._next_network - now
@@ -226,8 +235,9 @@ class Agent:
         if now >= self._next_poll:
             self._poll()
             self._next_poll = now + backoff.between_polls(self._poll_seconds, self._around.draw)
-        if self.state is not State.PROBATION:
-            self._update.step()
+        with self._moving:
+            if self.state is not State.PROBATION:
+                self._update.step()
         self._say(now)
         self._send(now)
 
@@ -238,11 +248,13 @@ class Agent:
             self._books.samples.ask(wish.samples)
             self._wish = wish
         if self._wish is not None:
-            self._update.consider(self._wish)
+            with self._moving:
+                self._update.consider(self._wish)
 
     def _say(self, now: float) -> None:
         """Report each change at once, and from time to time that the device is there."""
-        told = self.report()
+        with self._moving:
+            told = self.report()
         gist = (told.moves, told.running, told.outcome)
         if gist == self._reported and now < self._next_report:
             return
@@ -291,16 +303,33 @@ class Agent:
         return wait
 
     def _go_back(self, reason: str) -> None:
-        if self.state not in BUSY:
-            return
         try:
-            self._update.fail(Result.FAILED_NO_STATE_CHANGE, reason)
-        except (EdgeloopError, OSError):
+            with self._moving:
+                if self.state in BUSY:
+                    self._update.fail(Result.FAILED_NO_STATE_CHANGE, reason)
+        except Exception:  # the last way back is closed: the loop lives on and tries again
             logger.exception("goback.failed state=%s", self.state)
 
     def _work(self, stop: threading.Event) -> None:
-        while not stop.wait(0.02):
-            self._answering.work()
+        wait = WATCHED_EACH
+        while not stop.wait(wait):
+            wait = self._carefully(self._watch) or LONGEST_WAIT
+
+    def _watch(self) -> float:
+        """Let a slot in probation answer what waits, and judge it; needs no network."""
+        self._answering.work()
+        if self.state is State.PROBATION:
+            with self._moving:
+                if self.state is State.PROBATION:  # the loop may have withdrawn it
+                    self._update.step()
+        return WATCHED_EACH
+
+    def _say_unlogged(self) -> None:
+        """The log of answers is full or broken: applications are answered all the same."""
+        unlogged = self._answering.unlogged
+        if unlogged != self._unlogged:
+            logger.warning("journal.failed unlogged=%d", unlogged)
+            self._unlogged = unlogged
 
     # building
 
@@ -352,6 +381,7 @@ def _books(folder: Path, told: Settings, clock: Clock) -> Books:
             clock,
             opted_in=told.opt_in,
             most_bytes=told.samples_bytes,
+            per_day=told.samples_per_day,
         ),
         recent=Recent(),
     )

@@ -5,6 +5,7 @@ Any thread may ask; the agent's loop puts slots in charge by replacing one refer
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from edgeloop.agent.journal import Entry
 from edgeloop.agent.probation import Seen
 from edgeloop.agent.recent import Given
-from edgeloop.errors import InputMismatchError, ModelError, NoSlotError
+from edgeloop.errors import (
+    AgentFolderError,
+    DiskFullError,
+    InputMismatchError,
+    ModelError,
+    NoSlotError,
+)
 
 if TYPE_CHECKING:
     from edgeloop.agent.admission import Timer
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
     from edgeloop.agent.signals import Signals
     from edgeloop.clock import Clock
     from edgeloop.types import Arrays, Json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +79,7 @@ class Answering:
     def __init__(self, books: Books, clock: Clock, timer: Timer) -> None:
         self._books, self._clock, self._timer = books, clock, timer
         self.in_charge: InCharge | None = None
+        self.unlogged = 0  # answers given since the start that the log has no room for
 
     def answer(self, inputs: Mapping[str, Any]) -> Answer:
         """The answer for one row.
@@ -110,15 +120,17 @@ class Answering:
 
     def work(self) -> None:
         """Let a slot in probation answer what waits for it."""
-        if self.in_charge is not None and self.in_charge.shadow is not None:
-            self.in_charge.shadow.work()
+        now = self.in_charge  # once: the loop may replace it meanwhile
+        if now is not None and now.shadow is not None:
+            now.shadow.work()
 
     def _present(self) -> InCharge:
-        if self.in_charge is None:
+        now = self.in_charge
+        if now is None:
             raise NoSlotError(
                 "device", "must have an installed bundle", todo="Wait for its first release"
             )
-        return self.in_charge
+        return now
 
     def _run(self, now: InCharge, feed: Arrays) -> tuple[Loaded, Arrays, float]:
         began = self._timer()
@@ -147,19 +159,26 @@ class Answering:
             result=slot.kind.describe(answers, 0),
             outputs=answers,
         )
-        self._books.journal.add(
-            Entry(
-                id=answer.id,
-                time=now,
-                bundle=answer.bundle,
-                version=answer.version,
-                result=answer.result,
-            )
-        )
+        self._log(answer, now)
         kept = feed if self._books.samples.opted_in else None
         given = Given(meaning=slot.meaning, time=now, answers=answers, feed=kept)
         self._books.recent.add(answer.id, given)
         return answer
+
+    def _log(self, answer: Answer, now: float) -> None:
+        """Write an answer down; a disk that takes nothing does not keep it from the application."""
+        entry = Entry(
+            id=answer.id,
+            time=now,
+            bundle=answer.bundle,
+            version=answer.version,
+            result=answer.result,
+        )
+        try:
+            self._books.journal.add(entry)
+        except (DiskFullError, AgentFolderError) as fault:
+            self.unlogged += 1
+            logger.debug("log.failed answer=%s fault=%s", answer.id, fault)
 
 
 def _quality(given: Given, truth: Json) -> float:

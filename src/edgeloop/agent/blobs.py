@@ -56,15 +56,15 @@ class Blobs:
 
         Raises:
             UnreachableError: the server broke off, or is slower than the pace; what came is kept.
-            DigestError: the bytes have another digest or size; what came is removed.
+            DigestError: the bytes have another digest or size, twice; what came is removed.
             DiskFullError: no room for it.
         """
         path = self.path(layer.digest)
         if not path.exists():
-            self._check_room(layer)
             partial = self._partial / path.name
+            self._check_room(layer, partial)
             with durable.room(partial):
-                self._fetch(layer, partial)
+                self._fetch_twice(layer, partial)
             partial.chmod(0o444)
             durable.settle(partial, path)
             logger.info("blob.done digest=%s bytes=%d", layer.digest, layer.size)
@@ -88,15 +88,25 @@ class Blobs:
             if path.parent == self._partial or path.name not in names:
                 path.unlink()
 
-    def _check_room(self, layer: Layer) -> None:
+    def _check_room(self, layer: Layer, partial: Path) -> None:
         free = shutil.disk_usage(self._folder).free
-        if free < layer.size + RESERVE:
+        here = partial.stat().st_size if partial.exists() else 0
+        needed = max(0, layer.size - here) + RESERVE
+        if free < needed:
             raise DiskFullError(
                 f"disk of {self._folder}",
-                f"must have room for {layer.size + RESERVE} bytes",
+                f"must have room for {needed} bytes",
                 got=f"{free} bytes free",
                 todo="Free space; the device keeps the slot that it has",
             )
+
+    def _fetch_twice(self, layer: Layer, partial: Path) -> None:
+        """One wrong byte, of a cache or a broken line, is no reason to give up an update."""
+        try:
+            self._fetch(layer, partial)
+        except DigestError as fault:
+            logger.warning("blob.again digest=%s got=%s", layer.digest, fault.got)
+            self._fetch(layer, partial)
 
     def _fetch(self, layer: Layer, partial: Path) -> None:
         partial.touch()

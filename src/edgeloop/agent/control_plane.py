@@ -41,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 LARGEST_REPLY = 1 << 20  # bytes of JSON
 LEAST_OFFSET = 1.0  # seconds; a clock that is nearer than this is right
+EARLIEST, LATEST = 1_577_836_800.0, 4_102_444_800.0  # 2020 and 2100; no server's clock is beyond
 REFUSALS: dict[int, type[EdgeloopError]] = {
     400: ProtocolError,
     401: UnauthorizedError,
@@ -136,10 +137,13 @@ class ControlPlane:
     ) -> Reply:
         """One signed request; a second one when the server says that this device's clock is wrong.
 
-        The server's time is used for signatures alone, never for trust in metadata.
+        Only the control plane's word counts, not that of a cache or blob server elsewhere, and for
+        signatures alone, never for trust in metadata.
         """
         reply = self._send(method, url, headers, body, max_bytes)
-        if reply.status != 401 or not self._corrected(reply.headers.get(TIME_HEADER.lower(), "")):
+        if reply.status != 401 or not url.startswith(f"{self._url}/"):
+            return reply
+        if not self._corrected(reply.headers.get(TIME_HEADER.lower(), "")):
             return reply
         reply.close()
         return self._send(method, url, headers, body, max_bytes)
@@ -155,10 +159,10 @@ class ControlPlane:
         return self._transport.send(method, url, {**told, **signed}, body, max_bytes)
 
     def _corrected(self, server_time: str) -> bool:
-        try:
-            offset = float(server_time) - self._clock.now()
-        except ValueError:
+        told = plausible_time(server_time)
+        if told is None:
             return False
+        offset = told - self._clock.now()
         wrong = abs(offset - self._offset) > LEAST_OFFSET
         if wrong:
             logger.warning("clock.done offset_seconds=%.1f", offset)
@@ -188,6 +192,15 @@ class ControlPlane:
 
     def _body(self, reply: Reply) -> bytes:
         return b"".join(paced(self._url, reply.chunks, self._clock, self._pace))
+
+
+def plausible_time(text: str) -> float | None:
+    """Unix seconds between 2020 and 2100; None when ``text`` says anything else."""
+    try:
+        told = float(text)
+    except ValueError:
+        return None
+    return told if EARLIEST <= told < LATEST else None
 
 
 def _refuse(url: str, status: int, body: bytes) -> NoReturn:

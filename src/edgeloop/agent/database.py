@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.agent import durable
-from edgeloop.errors import AgentFolderError, DiskFullError
+from edgeloop.errors import AgentFolderError, DiskFullError, EdgeloopError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +36,16 @@ class Database:
             ) from fault
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """All rows of a query.
+
+        Raises:
+            AgentFolderError: the file cannot be read.
+        """
         with self._lock:
-            return self._connection.execute(query, values).fetchall()
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.Error as fault:
+                raise self._broken(fault) from fault
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -46,26 +53,31 @@ class Database:
 
         Raises:
             DiskFullError: no room.
+            AgentFolderError: the file cannot be written.
         """
         with self._lock, durable.room(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
-            except sqlite3.OperationalError as fault:
+            except sqlite3.Error as fault:
                 self._undo()
-                if "full" in str(fault):
-                    raise DiskFullError(
-                        f"disk of {self._path.parent}", f"must have room for {self._path.name}"
-                    ) from fault
-                raise
+                raise self._broken(fault) from fault
             except BaseException:
                 self._undo()
                 raise
 
+    def _broken(self, fault: sqlite3.Error) -> EdgeloopError:
+        if "full" in str(fault):
+            return DiskFullError(
+                f"disk of {self._path.parent}", f"must have room for {self._path.name}"
+            )
+        return AgentFolderError(f"file {self._path}", "must be readable and writable", got=fault)
+
     def _undo(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):  # of a broken file the first fault is told
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file."""

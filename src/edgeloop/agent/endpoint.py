@@ -4,6 +4,7 @@
 ``/v2/models/<name>/ready``; ``POST /v2/models/<name>/infer`` (one row, shape ``[1, ...]``) and
 ``POST /v2/edgeloop/feedback`` (``{"answer_id": ..., "truth": ...}``). The reply of ``infer``
 carries ``answer_id``, ``bundle`` and the answer's own fields as ``parameters``.
+A POST says ``Content-Type: application/json``, and no web page of another origin may ask.
 Protocol: https://github.com/kserve/open-inference-protocol.
 """
 
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import errno
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from edgeloop.errors import (
     EdgeloopError,
@@ -51,36 +54,47 @@ STATUS: dict[type[EdgeloopError], int] = {
 
 @contextmanager
 def serving(agent: Agent, listen: str) -> Iterator[str]:
-    """Serve ``agent`` on ``listen`` (``127.0.0.1:8080``; port 0 takes any); gives the address.
+    """Serve ``agent`` on ``listen`` (``127.0.0.1:8080``, ``[::1]:8080``); gives the address.
+
+    Port 0 takes any that is free.
 
     Raises:
         ProtocolError: the address is not this machine's own.
         PortInUseError: another program listens there.
     """
     host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
     if host not in LOOPBACK or not port.isdigit():
         raise ProtocolError(
             f"listen address {listen!r}", "must be loopback and a port, such as 127.0.0.1:8080"
         )
     try:
-        server = ThreadingHTTPServer((host, int(port)), _handler(agent))
+        server = _server(host)((host, int(port)), _handler(agent))
     except OSError as fault:
         if fault.errno != errno.EADDRINUSE:
             raise
         raise PortInUseError(
             f"address {listen}", "must be free", todo="Choose another port, or 0 for any"
         ) from fault
-    server.daemon_threads = True
     thread = threading.Thread(
         target=server.serve_forever, name="endpoint", kwargs={"poll_interval": 0.2}
     )
     thread.start()
     try:
-        yield f"http://{host}:{server.server_port}"
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _server(host: str) -> type[ThreadingHTTPServer]:
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+    return Server
 
 
 def _handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
@@ -106,13 +120,18 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the library's name)
         """The journal logs answers; a line per request would say it twice."""
 
-    def _reply(self, work: Callable[[], Json]) -> None:
+    def _outcome(self, work: Callable[[], Json]) -> tuple[int, Json]:
+        refused = refusal(self.command, dict(self.headers.items()))
+        if refused is not None:
+            return refused[0], _said(refused[1])
         try:
-            self._check_host()
-            status, said = 200, work()
+            return 200, work()
         except EdgeloopError as fault:
             status = next((s for kind, s in STATUS.items() if isinstance(fault, kind)), 500)
-            said = {"error": str(fault), "number": fault.number}
+            return status, _said(fault)
+
+    def _reply(self, work: Callable[[], Json]) -> None:
+        status, said = self._outcome(work)
         data = json.dumps(said).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -121,12 +140,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(data)
-
-    def _check_host(self) -> None:
-        """Refuse what a web page made a browser send here under another name."""
-        host = self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
-        if host.strip("[]") not in LOOPBACK:
-            raise ProtocolError("header Host", "must name this machine by loopback", got=repr(host))
 
     def _body(self) -> Json:
         length = self.headers.get("Content-Length", "")
@@ -138,6 +151,35 @@ class _Handler(BaseHTTPRequestHandler):
             return json.loads(self.rfile.read(int(length)))
         except ValueError as fault:
             raise ProtocolError("request body", "must be JSON", got=fault) from fault
+
+
+def refusal(method: str, headers: Mapping[str, str]) -> tuple[int, EdgeloopError] | None:
+    """Status and error for what a web page made a browser send here; None when there is none.
+
+    A page can send a simple POST to any address without asking first, but never one of JSON.
+    """
+    loopback = "must name this machine by loopback"
+    host, origin = headers.get("Host", ""), headers.get("Origin")
+    if not _is_loopback(f"//{host}"):
+        return 400, ProtocolError("header Host", loopback, got=repr(host))
+    if origin is not None and not _is_loopback(origin):
+        return 403, ProtocolError("header Origin", loopback, got=repr(origin))
+    kind = headers.get("Content-Type", "")
+    if method == "POST" and kind.partition(";")[0].strip().lower() != "application/json":
+        rule = "must be application/json"
+        return 415, ProtocolError("header Content-Type", rule, got=repr(kind))
+    return None
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return urlsplit(address).hostname in LOOPBACK
+    except ValueError:
+        return False
+
+
+def _said(fault: EdgeloopError) -> Json:
+    return {"error": str(fault), "number": fault.number}
 
 
 def asked(agent: Agent, path: str) -> Json:

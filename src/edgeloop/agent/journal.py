@@ -46,15 +46,22 @@ class Journal:
 
     def __init__(self, path: Path, most_rows: int = MOST_ROWS) -> None:
         self._database, self._most = Database(path, SCHEMA), most_rows
+        found = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'answers'")
+        self._last = int(found[0][0]) if found else 0
 
     def add(self, entry: Entry) -> None:
-        """Keep an answer before the application gets it."""
+        """Keep an answer before the application gets it.
+
+        Raises:
+            DiskFullError, AgentFolderError: it could not be written.
+        """
         row = (entry.id, entry.time, entry.bundle, entry.version, json.dumps(entry.result))
         with self._database.writing() as to:
             insert = "INSERT INTO answers (id, time, bundle, version, result) VALUES (?,?,?,?,?)"
             seq = to.execute(insert, row).lastrowid or 0
             if seq % TRIMMED_EACH == 0:
                 to.execute("DELETE FROM answers WHERE seq <= ?", (seq - self._most,))
+        self._last = max(self._last, seq)
 
     def confirm(self, answer_id: str, truth: Json) -> bool:
         """Note what a person said; False when somebody has before, which then stays."""
@@ -77,9 +84,8 @@ class Journal:
         return None
 
     def last_row(self) -> int:
-        """The number of answers that this log was ever given."""
-        found = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'answers'")
-        return int(found[0][0]) if found else 0
+        """The number of answers that this log was ever given. Reads no file, so it cannot fail."""
+        return self._last
 
     def close(self) -> None:
         """Close the file."""

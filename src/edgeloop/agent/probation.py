@@ -8,6 +8,7 @@ slot before stays loaded and answers whenever the new one fails; only errors are
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgeloop.agent import admission
 from edgeloop.answers.worse import Declared, Judgement, Limits, Standing, judge
-from edgeloop.errors import EdgeloopError
 from edgeloop.sketches.profile import Profile
 from edgeloop.sketches.psi import LEAST_ROWS, nearest
 from edgeloop.types import Verdict
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from edgeloop.agent.loaded import Loaded
     from edgeloop.protocol.messages import ReleaseRef, RolloutPlan
     from edgeloop.types import Arrays
+
+logger = logging.getLogger(__name__)
 
 QUEUE = 256  # answers that may wait; under more load the oldest are not compared
 JUDGED_EACH = 10  # answers
@@ -92,21 +94,31 @@ class Shadow:
             self._busy.release()
 
     def _compare(self, seen: Seen) -> None:
-        began = self._timer()
+        began, kind = self._timer(), self.candidate.kind
         try:
             answers = self.candidate.run(seen.feed)
-        except EdgeloopError:
+            ms = (self._timer() - began) * 1000
+            differs = float(kind.disagreement(seen.answers, answers)[0])
+            confidence = float(kind.confidence(answers)[0])
+        except Exception:  # whatever a new slot's answers break is an error of that slot
+            logger.info("beside.failed version=%s", self.candidate.ref.version, exc_info=True)
             self._errors.append(1.0)
             return
-        self._times[0].append((self._timer() - began) * 1000)
+        self._times[0].append(ms)
         self._times[1].append(seen.ms)
-        kind = self.candidate.kind
         self._errors.append(0.0)
-        self._disagreements.append(float(kind.disagreement(seen.answers, answers)[0]))
-        self._confidences.append(float(kind.confidence(answers)[0]))
+        self._disagreements.append(differs)
+        self._confidences.append(confidence)
         self._unsketched.append((seen.feed, answers))
 
     def _judge(self) -> None:
+        try:
+            self._sketch()
+        except Exception as fault:  # see _compare
+            logger.info("beside.failed version=%s", self.candidate.ref.version, exc_info=True)
+            reason = f"its answers cannot be sketched: {type(fault).__name__}: {fault}"
+            self.judgement = Judgement(standing=Standing.FAILED, reason=reason, figures={})
+            return
         declared, nearness = self._declared()
         judgement = judge(
             declared,
@@ -120,22 +132,28 @@ class Shadow:
         self.evidence = {**judgement.figures, **nearness}
         self.judgement = judgement
 
-    def _declared(self) -> tuple[Declared | None, dict[str, Any]]:
-        """What was declared for the population most like the inputs so far; None before 50.
-
-        None for an older release as well: it was made before such inputs were known, and a person
-        who rolls back by hand has decided. Errors are judged all the same.
-        """
+    def _sketch(self) -> None:
         if self._unsketched:
             feeds, answers = zip(*self._unsketched, strict=True)
             self._unsketched = []
             features = self.candidate.meaning.features(_stacked(feeds), _stacked(answers))
             self._inputs.update(features)
+
+    def _declared(self) -> tuple[Declared | None, dict[str, Any]]:
+        """What was declared for the population most like the inputs so far; None before 50.
+
+        The base population, which is declared first, where these inputs cannot be sketched. None
+        for an older release as well: it was made before such inputs were known, and a person who
+        rolls back by hand has decided. Errors are judged all the same.
+        """
+        known = self.candidate.bundle.info.declared
         found = nearest(self._references, self._inputs)
-        if found is None:
+        if found is not None:
+            profile, nearness = found[0], {"profile": found[0], "distance": round(found[1], 4)}
+        elif known and len(self._disagreements) >= LEAST_ROWS:
+            profile, nearness = known[0].profile, {"profile": known[0].profile}
+        else:
             return None, {}
-        profile, distance = found
-        nearness = {"profile": profile, "distance": round(distance, 4)}
         if self.candidate.ref.version < self._against.version:  # an operator takes a release back
             return None, nearness
         return self.candidate.bundle.declared_for(profile, self._against.digest), nearness

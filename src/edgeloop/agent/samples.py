@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BATCH = 100  # samples in one message
 BATCH_BYTES = 1 << 19
+PER_DAY = 500  # samples
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS samples (
@@ -26,15 +27,24 @@ CREATE TABLE IF NOT EXISTS samples (
     request INTEGER NOT NULL,
     payload TEXT  -- NULL once the control plane has it: the row stays, so that it counts once
 );
+CREATE TABLE IF NOT EXISTS departed (  -- outlives its request: new requests give no new day
+    answer TEXT PRIMARY KEY,
+    day INTEGER NOT NULL
+);
 """
 
 
 class Samples:
-    """Samples for one open request at a time. ``opted_in`` False: none are ever kept."""
+    """Samples for one open request at a time. ``opted_in`` False: none are ever kept.
 
-    def __init__(self, path: Path, clock: Clock, *, opted_in: bool, most_bytes: int) -> None:
+    ``per_day`` is how many may leave in one day (UTC), whatever the control plane asks for.
+    """
+
+    def __init__(
+        self, path: Path, clock: Clock, *, opted_in: bool, most_bytes: int, per_day: int = PER_DAY
+    ) -> None:
         self._database, self._clock = Database(path, SCHEMA), clock
-        self._opted_in, self._most = opted_in, most_bytes
+        self._opted_in, self._most, self._per_day = opted_in, most_bytes, per_day
         self._request: messages.SampleRequest | None = None
         self._since = 0.0
 
@@ -73,19 +83,44 @@ class Samples:
             to.execute(insert, (answer_id, request.id, payload))
 
     def batch(self) -> messages.Samples | None:
-        """What to send next; None when nothing waits."""
+        """What to send next; None when nothing waits, or none may leave today any more.
+
+        What it names counts for today, sent or not; the same again does not count twice.
+        """
         request = self._request
         if request is None:
             return None
-        query = "SELECT answer, payload FROM samples WHERE payload IS NOT NULL LIMIT ?"
         rows: list[messages.Sample] = []
         size = 0
-        for answer, payload in self._database.rows(query, BATCH):
+        for answer, payload in self._may_leave(request):
             size += len(payload)
             if rows and size > BATCH_BYTES:
                 break
             rows.append(messages.Sample(answer=answer, **json.loads(payload)))
+        self._count(rows)
         return messages.Samples(request=request.id, samples=tuple(rows)) if rows else None
+
+    def _may_leave(self, request: messages.SampleRequest) -> list[tuple[str, str]]:
+        """Answer and payload: those that were counted before, then as many as today has left."""
+        counted = "SELECT count(*) FROM departed WHERE day >= ?"
+        left = self._per_day - self._database.rows(counted, self._today())[0][0]
+        query = (
+            "SELECT answer, payload FROM samples WHERE request = ? AND payload IS NOT NULL"
+            " AND answer {} (SELECT answer FROM departed) ORDER BY rowid LIMIT ?"
+        )
+        again = self._database.rows(query.format("IN"), request.id, BATCH)
+        most = max(0, min(left, BATCH - len(again)))
+        return again + self._database.rows(query.format("NOT IN"), request.id, most)
+
+    def _count(self, rows: list[messages.Sample]) -> None:
+        if rows:
+            with self._database.writing() as to:
+                to.execute("DELETE FROM departed WHERE day < ?", (self._today(),))
+                insert = "INSERT OR IGNORE INTO departed (answer, day) VALUES (?,?)"
+                to.executemany(insert, [(row.answer, self._today()) for row in rows])
+
+    def _today(self) -> int:
+        return int(self._clock.now() // 86_400)
 
     def acknowledged(self, batch: messages.Samples) -> None:
         """The control plane has these."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeloop.agent import device, durable
 from edgeloop.agent.control_plane import ControlPlane
+from edgeloop.agent.samples import PER_DAY
 from edgeloop.agent.transport import Pace, Transport, Urllib3Transport
 from edgeloop.clock import Clock, SystemClock
-from edgeloop.errors import AgentFolderError
+from edgeloop.errors import AgentFolderError, OverrideError
 from edgeloop.protocol import keys
 from edgeloop.protocol.messages import Enrol, Name
 from edgeloop.types import Json
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     window_seconds: Annotated[float, Field(gt=0)] = 60
     signals_bytes: Annotated[int, Field(ge=1)] = 4 << 20
     samples_bytes: Annotated[int, Field(ge=0)] = 16 << 20
+    samples_per_day: Annotated[int, Field(ge=0)] = PER_DAY  # that may leave the device
     journal_rows: Annotated[int, Field(ge=1)] = 100_000
     threads: Annotated[int, Field(ge=1)] = 1
     least_bytes_per_second: Annotated[float, Field(ge=0)] = 1024
@@ -135,6 +137,21 @@ def enrol(
     durable.write(folder / ROOT, root)
     durable.write(folder / SETTINGS, settings.model_dump_json(indent=1).encode())
     return settings
+
+
+def labels(told: Iterable[str]) -> dict[str, str]:
+    """What ``--label name=value`` says, each.
+
+    Raises:
+        OverrideError: no ``=``, or no name before it.
+    """
+    found = {}
+    for text in told:
+        name, separator, value = text.partition("=")
+        if not (separator and name):
+            raise OverrideError("--label", "must be name=value", got=repr(text))
+        found[name] = value
+    return found
 
 
 def _key(folder: Path) -> Ed25519PrivateKey:

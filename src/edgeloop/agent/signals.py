@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from edgeloop.agent.database import Database
+from edgeloop.errors import AgentFolderError, DiskFullError
 from edgeloop.protocol.messages import Window, Windows
 from edgeloop.sketches.profile import Profile
 
@@ -118,14 +119,14 @@ class Signals:
         with self._lock:
             window = self._window(meaning)
             window.saw(feed, answers, ms)
-            self._close_if(meaning.ref.digest, window.rows >= self._answers)
+            self._close_if(meaning.ref.digest, window.rows % self._answers == 0)
 
     def failed(self, meaning: Meaning) -> None:
         """Count one answer that the model did not give."""
         with self._lock:
             window = self._window(meaning)
             window.errors += 1
-            self._close_if(meaning.ref.digest, window.rows >= self._answers)
+            self._close_if(meaning.ref.digest, window.rows % self._answers == 0)
 
     def confirmed(self, meaning: Meaning, quality: float) -> None:
         """Count one answer that a person confirmed or corrected; ``quality`` in 0..1."""
@@ -180,13 +181,21 @@ class Signals:
         return self._open[digest]
 
     def _close_if(self, bundle: str, closing: bool) -> None:  # noqa: FBT001  (private, one word)
+        """Store a window, then forget it; one that cannot be stored stays open and grows."""
         if not closing:
             return
-        window = self._open.pop(bundle).close(self._clock.now())
-        with self._database.writing() as to:
-            insert = "INSERT INTO windows (id, bundle, payload) VALUES (?,?,?)"
-            to.execute(insert, (window.id, bundle, window.model_dump_json()))
-            self._stay_within_budget(to)
+        window = self._open[bundle].close(self._clock.now())
+        try:
+            with self._database.writing() as to:
+                insert = "INSERT INTO windows (id, bundle, payload) VALUES (?,?,?)"
+                to.execute(insert, (window.id, bundle, window.model_dump_json()))
+                self._stay_within_budget(to)
+        except (DiskFullError, AgentFolderError) as fault:
+            logger.warning(
+                "window.failed bundle=%s answers=%d fault=%s", bundle, window.answers, fault
+            )
+            return
+        del self._open[bundle]
 
     def _stay_within_budget(self, to: sqlite3.Connection) -> None:
         """Merge the two oldest unsent windows of a bundle, until it fits or none are left."""

@@ -10,7 +10,8 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -49,7 +50,7 @@ class Pointers(BaseModel):
 
 
 class Slots:
-    """The slots under ``folder``. Not safe for several threads; the agent's loop owns it."""
+    """The slots under ``folder``. Not safe for several threads; the agent holds a lock."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "slots"
@@ -88,20 +89,22 @@ class Slots:
         """The bundle of a slot, once every byte was checked.
 
         Raises:
-            BundleError: a file is missing or changed.
+            BundleError: a file is missing, changed, or cannot be read.
         """
         self.check(ref)
-        return open_bundle(ref.digest, self._files(ref))
+        with _readable(ref):
+            return open_bundle(ref.digest, self._files(ref))
 
     def check(self, ref: ReleaseRef) -> None:
         """Return when the slot's files have the digests that its manifest names.
 
         Raises:
-            BundleError: a file is missing or changed.
+            BundleError: a file is missing, changed, or cannot be read.
         """
         for layer in self.layers(ref):
             path = self._place(ref.digest) / "files" / layer.name
-            got = _digest(path) if path.is_file() else "no file"
+            with _readable(ref):
+                got = _digest(path) if path.is_file() else "no file"
             if got != layer.digest:
                 raise BundleError(
                     f"file {layer.name} of bundle {ref.digest}",
@@ -114,12 +117,13 @@ class Slots:
         """The files of an installed slot.
 
         Raises:
-            BundleError: the slot is not installed, or its manifest is broken.
+            BundleError: the slot is not installed, or its manifest is broken or cannot be read.
         """
         path = self._place(ref.digest) / "manifest.json"
-        if not path.is_file():
-            raise BundleError(f"bundle {ref.digest}", "must be installed", got="no manifest")
-        return layers_of(path.read_bytes(), ref.digest)
+        with _readable(ref):
+            if not path.is_file():
+                raise BundleError(f"bundle {ref.digest}", "must be installed", got="no manifest")
+            return layers_of(path.read_bytes(), ref.digest)
 
     def switch(self, ref: ReleaseRef, journal_row: int) -> None:
         """Put an installed slot in charge; the current one becomes the previous. One rename."""
@@ -146,6 +150,11 @@ class Slots:
         )
         current = self.now.current
         logger.info("restore.done version=%s", current.version if current else None)
+
+    def recount(self, journal_row: int) -> None:
+        """Count from a journal that lost its newest rows, or all: it never has fewer than none."""
+        if self.now.switched_after > journal_row:
+            self._save(self.now.model_copy(update={"switched_after": journal_row}))
 
     def remember(self, ref: ReleaseRef, failed: Failed) -> None:
         """Do not try this bundle again in this rollout."""
@@ -175,9 +184,15 @@ class Slots:
         names = {self._place(ref.digest).name for ref in kept}
         for place in self._folder.iterdir():
             if place.name not in names:
-                shutil.rmtree(place)
-        installed = [ref for ref in kept if self._place(ref.digest).is_dir()]
-        return frozenset(layer.digest for ref in installed for layer in self.layers(ref))
+                shutil.rmtree(place, ignore_errors=True)  # a broken disk may keep it; once again
+        return frozenset(layer.digest for ref in kept for layer in self._known_layers(ref))
+
+    def _known_layers(self, ref: ReleaseRef) -> tuple[Layer, ...]:
+        try:
+            return self.layers(ref)
+        except BundleError as fault:
+            logger.warning("clean.failed version=%s fault=%s", ref.version, fault)
+            return ()
 
     def _place(self, digest: str) -> Path:
         return self._folder / digest.removeprefix("sha256:")
@@ -199,6 +214,20 @@ def _read(path: Path) -> Pointers:
     except ValidationError as fault:
         raise AgentFolderError(
             f"file {path}", "must name the slots of a device", got=f"{fault.error_count()} faults"
+        ) from fault
+
+
+@contextmanager
+def _readable(ref: ReleaseRef) -> Iterator[None]:
+    """Turn a disk that cannot read a slot into our error: another slot can still be good."""
+    try:
+        yield
+    except OSError as fault:
+        raise BundleError(
+            f"bundle {ref.digest}",
+            "must be readable",
+            got=fault.strerror,
+            todo="The slot is not used",
         ) from fault
 
 

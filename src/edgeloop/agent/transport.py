@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0  # between two reads of the socket
+HEAD_SECONDS = 60.0  # for a connection, for a reply's head, and for each piece of its body
 CHUNK = 1 << 16
 
 
@@ -50,6 +54,7 @@ class Urllib3Transport:
 
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
         self._pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=2)
+        self._pool.pool_classes_by_scheme = _watched_pools()
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
@@ -79,9 +84,10 @@ class Urllib3Transport:
 def _chunks(url: str, response: Any) -> Iterator[bytes]:
     from urllib3.exceptions import HTTPError
 
+    connection = response.connection
     try:
         # read1 gives what has come: a sender of one byte now and then is seen, not waited for
-        while chunk := response.read1(CHUNK, decode_content=False):
+        while chunk := _piece(connection, response):
             yield chunk
         response.release_conn()
     except HTTPError as fault:
@@ -89,6 +95,74 @@ def _chunks(url: str, response: Any) -> Iterator[bytes]:
     finally:
         if not response.closed:
             response.close()
+
+
+def _piece(connection: Any, response: Any) -> bytes:
+    with connection.within(HEAD_SECONDS):
+        piece: bytes = response.read1(CHUNK, decode_content=False)
+        return piece
+
+
+class _Watched:
+    """Of a connection: breaks off what takes too long as a whole, not only between two bytes.
+
+    A timeout of the socket begins anew with each byte, so that one now and then holds it for ever.
+    """
+
+    host: str
+    sock: socket.socket | None
+    _used: socket.socket | None = None  # stays when the connection lets its socket go
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Raise UnreachableError when the work inside takes longer."""
+        late = threading.Event()
+        timer = threading.Timer(seconds, self._break_off, (late,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if late.is_set():  # a head that was cut off reads as a short one
+                raise UnreachableError(self.host, f"must answer within {seconds:g} s")
+
+    def connect(self) -> None:
+        """Open the socket, with its handshake."""
+        with self.within(HEAD_SECONDS):
+            super().connect()  # type: ignore[misc]  # the other class is a connection
+            self._used = self.sock
+
+    def getresponse(self) -> Any:
+        """Read the head of a reply."""
+        with self.within(HEAD_SECONDS):
+            return super().getresponse()  # type: ignore[misc]
+
+    def _break_off(self, late: threading.Event) -> None:
+        late.set()
+        open_one = self.sock or self._used
+        if open_one is not None:
+            with suppress(OSError):  # it ended meanwhile
+                socket.socket.shutdown(open_one, socket.SHUT_RDWR)
+
+
+def _watched_pools() -> dict[str, Any]:
+    """urllib3's pools with connections that are :class:`_Watched`."""
+    from urllib3 import connection, connectionpool
+
+    class HTTPConnection(_Watched, connection.HTTPConnection):
+        pass
+
+    class HTTPSConnection(_Watched, connection.HTTPSConnection):
+        pass
+
+    class PlainPool(connectionpool.HTTPConnectionPool):
+        ConnectionCls = HTTPConnection
+
+    class SecurePool(connectionpool.HTTPSConnectionPool):
+        ConnectionCls = HTTPSConnection
+
+    return {"http": PlainPool, "https": SecurePool}
 
 
 def _unreachable(url: str, fault: Exception) -> UnreachableError:

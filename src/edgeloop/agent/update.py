@@ -1,6 +1,6 @@
 """Take a device from the release that it has to the one that it should have, one move at a time.
 
-What each state does; the table says what comes next. Only the agent's loop calls this.
+What each state does; the table says what comes next. The agent calls this under its lock.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ class Parts:
 
 
 class Update:
-    """One device's updates. Every rule of trust and of "good enough" is elsewhere."""
+    """One device's updates, by one thread at a time. Rules of trust and judging are elsewhere.
+
+    In probation :meth:`step` needs no network; the other states may wait for it.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -102,6 +105,7 @@ class Update:
         charge whose bytes have changed gives way to the one before.
         """
         now, slots = self._parts.ledger.now, self._parts.slots
+        slots.recount(self._parts.journal.last_row())
         on_trial = now.state is State.PROBATION and _same(slots.now.current, now.trying)
         if on_trial and slots.now.previous is not None and not self._whole(slots.now.previous):
             outcome = self._outcome(

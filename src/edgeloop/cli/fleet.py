@@ -83,7 +83,8 @@ def token(
     """Make a one-time enrolment token."""
     from edgeloop.agent.settings import labels
 
-    made = connect(fleet).create_token(labels(label or []), hours * 3600)
+    told = labels(label or [])
+    made = connect(fleet).create_token(told, hours * 3600)
     show(made.model_dump(), form, made.token)
 
 

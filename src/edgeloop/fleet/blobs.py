@@ -1,7 +1,7 @@
 """Serves bytes: TUF metadata and blobs by digest, resumable, each request in a log.
 
-Requests need no signature, since bytes may come from anywhere; one that a known device signed is
-logged with that device's id.
+Only blobs of signed releases are served. Requests need no signature, since these bytes
+may come from anywhere; one that a known device signed is logged with that device's id.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ CHUNK = 256 << 10
 OK, PARTIAL, UNSATISFIABLE = 200, 206, 416
 _HEX = re.compile(r"[0-9a-f]{64}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")  # so never "..", nor a hidden file
+_PARTS = ("metadata", "targets")  # of the repository; nothing else in its folder is for devices
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _log_lock = threading.Lock()
 
@@ -103,13 +104,14 @@ def _signer(plane: Plane, call: Call) -> str | None:
 
 
 def tuf_file(path: str, plane: PlaneOf) -> Path:
-    """A file of the repository, and nothing outside it.
+    """A file of the repository's metadata or targets, and nothing outside them.
 
     Raises:
         NotFoundError: there is none at that path.
     """
     root = plane.settings.repository.resolve()
-    plain = all(_SEGMENT.fullmatch(segment) for segment in path.split("/"))
+    segments = path.split("/")
+    plain = segments[0] in _PARTS and all(_SEGMENT.fullmatch(one) for one in segments)
     file = (root / path).resolve() if plain else root
     if not file.is_relative_to(root) or not file.is_file():
         raise NotFoundError(f"file {path!r}", "must be in the repository that is served here")
@@ -117,14 +119,15 @@ def tuf_file(path: str, plane: PlaneOf) -> Path:
 
 
 def blob_file(digest: str, plane: PlaneOf) -> Path:
-    """A blob of the layout.
+    """A blob of the layout that belongs to a signed release.
 
     Raises:
-        NotFoundError: no such blob.
+        NotFoundError: no such blob, or it belongs to none.
     """
     file = plane.settings.layout / "blobs" / "sha256" / digest
-    if not _HEX.fullmatch(digest) or not file.is_file():
-        raise NotFoundError(f"blob sha256:{digest}", "must be in the layout that is served here")
+    served = _HEX.fullmatch(digest) and f"sha256:{digest}" in plane.served
+    if not served or not file.is_file():
+        raise NotFoundError(f"blob sha256:{digest}", "must belong to a release that is signed here")
     return file
 
 

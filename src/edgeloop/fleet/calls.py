@@ -35,14 +35,12 @@ class Call:
 
 
 @contextmanager
-def by_device(plane: Plane, call: Call) -> Iterator[tuple[Session, DeviceRow]]:
+def by_device(plane: Plane, signed: signatures.Signed) -> Iterator[tuple[Session, DeviceRow]]:
     """A transaction in which a known device acts, as that device and no other.
 
     Raises:
-        UnauthorizedError: no such device, or it is decommissioned.
-        SignatureError: the signature does not hold, or was used before.
+        SignatureError: the signature was used before.
     """
-    signed = identify(plane, call)
     with acting(plane, signed) as session:
         device = session.get_one(DeviceRow, signed.key_id)
         device.last_seen = plane.clock.now()
@@ -50,8 +48,24 @@ def by_device(plane: Plane, call: Call) -> Iterator[tuple[Session, DeviceRow]]:
 
 
 def identify(plane: Plane, call: Call) -> signatures.Signed:
-    """Who signed this, without asking whether it was seen before. Reads only; raises as above."""
-    key_id = signatures.key_id_of(call.headers)
+    """Who signed this, without asking whether it was seen before. Reads only.
+
+    Raises:
+        UnauthorizedError: no such device, or it is decommissioned.
+        SignatureError: it is not signed, or the signature does not hold.
+    """
+    device = claimed(plane, call.headers)
+    return call.verify(read_public(device.public_key), plane.clock.now())
+
+
+def claimed(plane: Plane, headers: Mapping[str, str]) -> DeviceRow:
+    """The device that a request says it is by; asked before its body is read.
+
+    Raises:
+        UnauthorizedError: no such device, or it is decommissioned.
+        SignatureError: it is not signed.
+    """
+    key_id = signatures.key_id_of(headers)
     with plane.database.read() as session:
         device = session.get(DeviceRow, key_id)
     if device is None or device.decommissioned:
@@ -60,7 +74,7 @@ def identify(plane: Plane, call: Call) -> signatures.Signed:
             "must be enrolled here" if device is None else "must not be decommissioned",
             todo="Enrol it with a new token",
         )
-    return call.verify(read_public(device.public_key), plane.clock.now())
+    return device
 
 
 @contextmanager

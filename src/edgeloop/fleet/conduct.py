@@ -17,6 +17,7 @@ from edgeloop.fleet.plane import Plane
 from edgeloop.fleet.signals import device_labels
 from edgeloop.fleet.verbs import Verb
 from edgeloop.fleet.views import RollbackOrder, RolloutOrder
+from edgeloop.protocol import selectors
 from edgeloop.protocol.messages import (
     Group,
     JobState,
@@ -74,7 +75,13 @@ def create(plane: Plane, session: Session, order: RolloutOrder, actor: str) -> R
 
 
 def _add(
-    session: Session, order: RolloutOrder, line: Listed, *, now: float, actor: str
+    session: Session,
+    order: RolloutOrder,
+    line: Listed,
+    *,
+    now: float,
+    actor: str,
+    undoes: int | None = None,
 ) -> RolloutRow:
     row = RolloutRow(
         name=order.name,
@@ -89,6 +96,7 @@ def _add(
         created=now,
         started=None,
         ended=None,
+        undoes=undoes,
     )
     session.add(row)
     session.flush()
@@ -206,9 +214,11 @@ def roll_back(
 
     Raises:
         NotListedError: that release is not listed, or below the floor.
+        ProtocolError: the selector is none.
         ConflictError: this rollout is a draft or rolled back already, or another one is on.
     """
     now = plane.clock.now()
+    selectors.parse(order.select)
     line = plane.listed(row.name, row.channel, order.version)
     reason = f"{order.select} back to release {order.version} by {actor}"
     _move(session, row, Verb.ROLL_BACK, actor, now, reason=reason)
@@ -217,7 +227,8 @@ def roll_back(
         update={"groups": (Group(select=order.select, stages=("100%",)),)}
     )
     back = RolloutOrder(name=row.name, channel=row.channel, version=order.version)
-    fresh = _add(session, back, line.model_copy(update={"plan": plan}), now=now, actor=actor)
+    line = line.model_copy(update={"plan": plan})
+    fresh = _add(session, back, line, now=now, actor=actor, undoes=row.id)
     start(session, fresh, actor, now)
     return fresh
 
@@ -232,9 +243,12 @@ def tick(session: Session, now: float) -> int:
 
 
 def tick_for(session: Session, device: DeviceRow, now: float) -> int:
-    """As :func:`tick`, for the rollouts that this device has a say in."""
+    """As :func:`tick`, for the rollouts in which what this device is now ends its job.
+
+    Other members are looked at only then: most reports say nothing that a rule asks for.
+    """
     query = (
-        select(RolloutRow)
+        select(RolloutRow, JobRow)
         .join(JobRow, JobRow.rollout_id == RolloutRow.id)
         .where(
             JobRow.device_id == device.id,
@@ -244,7 +258,13 @@ def tick_for(session: Session, device: DeviceRow, now: float) -> int:
             ),
         )
     )
-    return sum(advance(session, row, now) for row in session.scalars(query).all())
+    known = _device(device)
+    ended = [
+        row
+        for row, job in session.execute(query).all()
+        if rollout.settle(_rollout(row), _job(job), known, now)
+    ]
+    return sum(advance(session, row, now) for row in ended)
 
 
 def advance(session: Session, row: RolloutRow, now: float) -> int:

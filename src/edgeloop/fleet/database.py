@@ -19,7 +19,10 @@ _PRAGMAS = (
 
 
 class Database:
-    """Sessions of one database: SQLite for one machine, another server by URL."""
+    """Sessions of one database: SQLite for one machine, another server by URL.
+
+    PostgreSQL is written for and not yet tested.
+    """
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)

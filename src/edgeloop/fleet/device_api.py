@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.routing import APIRoute
 
 from edgeloop.fleet import devices, signals
-from edgeloop.fleet.calls import Call, by_device
+from edgeloop.fleet.calls import Call, by_device, claimed, identify
 from edgeloop.fleet.plane import Plane
 from edgeloop.fleet.views import Received
 from edgeloop.protocol.messages import Desired, Enrol, Enrolled, Report, Samples, Windows
+from edgeloop.protocol.signatures import Signed
 
-router = APIRouter(prefix="/v1", tags=["devices"])
 NOT_MODIFIED = 304
 
 
@@ -36,8 +39,33 @@ async def the_call(request: Request) -> Call:
     )
 
 
+class SignedRoute(APIRoute):
+    """A route for known devices: a stranger's body is not read, and an unsigned one not parsed."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, behind the check of who is calling."""
+        handle = super().get_route_handler()
+
+        async def handle_signed(request: Request) -> Response:
+            plane = await the_plane(request)
+            await run_sync(claimed, plane, dict(request.headers))
+            request.state.signed = await run_sync(identify, plane, await the_call(request))
+            return await handle(request)
+
+        return handle_signed
+
+
+async def the_signed(request: Request) -> Signed:
+    """Who signed this request, as its route found out."""
+    signed: Signed = request.state.signed
+    return signed
+
+
+router = APIRouter(prefix="/v1", tags=["devices"])
+signed_router = APIRouter(prefix="/v1", tags=["devices"], route_class=SignedRoute)
 PlaneOf = Annotated[Plane, Depends(the_plane)]
 CallOf = Annotated[Call, Depends(the_call)]
+SignedOf = Annotated[Signed, Depends(the_signed)]
 
 
 @router.post("/enrol")
@@ -46,10 +74,12 @@ def enrol(message: Enrol, call: CallOf, plane: PlaneOf) -> Enrolled:
     return devices.enrol(plane, call, message)
 
 
-@router.get("/desired", response_model=Desired, responses={NOT_MODIFIED: {}})
-def desired(call: CallOf, plane: PlaneOf, if_none_match: Annotated[str, Header()] = "") -> Response:
+@signed_router.get("/desired", response_model=Desired, responses={NOT_MODIFIED: {}})
+def desired(
+    signed: SignedOf, plane: PlaneOf, if_none_match: Annotated[str, Header()] = ""
+) -> Response:
     """What the device should be. With an ETag; 304 when nothing changed."""
-    with by_device(plane, call) as (session, device):
+    with by_device(plane, signed) as (session, device):
         body = devices.desired(plane, session, device).model_dump_json().encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     if tag in if_none_match:
@@ -57,23 +87,23 @@ def desired(call: CallOf, plane: PlaneOf, if_none_match: Annotated[str, Header()
     return Response(body, media_type="application/json", headers={"ETag": tag})
 
 
-@router.post("/report")
-def report(message: Report, call: CallOf, plane: PlaneOf) -> Received:
+@signed_router.post("/report")
+def report(message: Report, signed: SignedOf, plane: PlaneOf) -> Received:
     """What the device says of itself."""
-    with by_device(plane, call) as (session, device):
-        devices.report(plane, session, device, message)
+    with by_device(plane, signed) as (session, device):
+        devices.report(plane, session, device, message, signed.created)
     return Received(accepted=(str(message.moves),))
 
 
-@router.post("/windows")
-def windows(message: Windows, call: CallOf, plane: PlaneOf) -> Received:
+@signed_router.post("/windows")
+def windows(message: Windows, signed: SignedOf, plane: PlaneOf) -> Received:
     """Signals, window by window. Each is counted once by its id; all accepted may be forgotten."""
-    with by_device(plane, call) as (session, device):
+    with by_device(plane, signed) as (session, device):
         return signals.keep_windows(session, device, message, plane.clock.now())
 
 
-@router.post("/samples")
-def samples(message: Samples, call: CallOf, plane: PlaneOf) -> Received:
+@signed_router.post("/samples")
+def samples(message: Samples, signed: SignedOf, plane: PlaneOf) -> Received:
     """Samples for a request. Each is counted once by its answer id, within the request's budget."""
-    with by_device(plane, call) as (session, device):
+    with by_device(plane, signed) as (session, device):
         return signals.keep_samples(session, device, message, plane.clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from edgeloop.errors import ConflictError, KeyFileError, ProtocolError, UnauthorizedError
@@ -49,6 +49,8 @@ def enrol(plane: Plane, call: Call, message: Enrol) -> Enrolled:
     now = plane.clock.now()
     signed = call.verify(key, now)
     device = fingerprint(key)
+    with plane.database.read() as session:
+        _token(session, message.token, device, now)  # a stranger leaves no row behind
     with acting(plane, signed) as session:
         token = _token(session, message.token, device, now)
         if token.used_by is None:
@@ -72,8 +74,7 @@ def _token(session: Session, text: str, device: str, now: float) -> TokenRow:
 def _admit(session: Session, message: Enrol, token: TokenRow, device: str, now: float) -> None:
     if session.get(DeviceRow, device) is not None:
         raise ConflictError(f"device {device}", "must not be enrolled already")
-    if session.scalar(select(DeviceRow).where(DeviceRow.name == message.name)) is not None:
-        raise ConflictError(f"device name {message.name}", "must not belong to another device")
+    freed = _free_name(session, message.name)
     labels = {**message.labels, **token.labels}
     session.add(
         DeviceRow(
@@ -90,6 +91,7 @@ def _admit(session: Session, message: Enrol, token: TokenRow, device: str, now: 
             report=None,
             last_seen=now,
             reported=0.0,
+            signed=0,
             changed=now,
             hold=False,
             pinned=None,
@@ -99,7 +101,24 @@ def _admit(session: Session, message: Enrol, token: TokenRow, device: str, now: 
     session.flush()
     token.used_by = device
     detail = {"name": message.name, "labels": labels, "target": message.target}
+    if freed:
+        detail["name_was_of"] = freed
     audit.write(session, now, _actor(device), Event.DEVICE_ENROLLED, _actor(device), detail)
+
+
+def _free_name(session: Session, name: str) -> str:
+    """Take a name from the decommissioned device that has it, whose id this gives; or from nobody.
+
+    The old one keeps it with its id behind: with a ``~``, which no enrolment can ask for.
+    """
+    owner = session.scalar(select(DeviceRow).where(DeviceRow.name == name))
+    if owner is None:
+        return ""
+    if not owner.decommissioned:
+        raise ConflictError(f"device name {name}", "must not belong to another device")
+    owner.name = f"{name}~{owner.id}"
+    session.flush()  # before the new row, which has the name
+    return owner.id
 
 
 def _actor(device: str) -> str:
@@ -108,6 +127,9 @@ def _actor(device: str) -> str:
 
 def desired(plane: Plane, session: Session, device: DeviceRow) -> Desired:
     """What a device should be: its pin, or the newest release that it was given and did not fail.
+
+    Where a rollback was offered to a sleeping device, it stays what the device should be after its
+    deadline too: the release before it is the one that was rolled back.
 
     A release that is no longer listed, or is below the floor, is passed over; the device then goes
     to the one before.
@@ -125,37 +147,51 @@ def desired(plane: Plane, session: Session, device: DeviceRow) -> Desired:
 
 
 def _given(plane: Plane, session: Session, device: DeviceRow) -> Iterator[RolloutRow]:
+    late_back = and_(JobRow.state == JobState.TIMED_OUT, RolloutRow.undoes.is_not(None))
     query = (
         select(RolloutRow)
         .join(JobRow, JobRow.rollout_id == RolloutRow.id)
-        .where(JobRow.device_id == device.id, JobRow.state.in_(HELD))
+        .where(JobRow.device_id == device.id, or_(JobRow.state.in_(HELD), late_back))
         .order_by(RolloutRow.id.desc())
     )
     rows = session.scalars(query).all()
     return (row for row in rows if plane.offers(row.name, row.channel, row.digest))
 
 
-def report(plane: Plane, session: Session, device: DeviceRow, message: Report) -> None:
+def report(plane: Plane, session: Session, device: DeviceRow, message: Report, signed: int) -> None:
     """Keep what a device says of itself, and apply the rules if that may end its job.
 
+    ``signed`` is when, in Unix seconds by the device's clock. A report whose ``moves`` went back is
+    taken from a device that lost its progress, which the audit log says, but not out of order.
+
     Raises:
-        ConflictError: ``moves`` is below what the device said before.
+        ConflictError: ``moves`` went back, and it was not signed after the last report.
     """
     now = plane.clock.now()
     if message.moves < device.moves:
-        raise ConflictError(
-            f"report of device {device.id}",
-            f"must not go back behind move {device.moves}",
-            got=message.moves,
-        )
+        _begin_again(session, device, message, signed, now)
     said = message.model_dump(mode="json")
     if said != device.report:
         _note_change(session, device, message, now)
         device.changed = now
-    device.report, device.reported = said, now
+    device.report, device.reported, device.signed = said, now, signed
     device.state, device.moves, device.target = message.state, message.moves, message.target
     device.runtimes, device.agent_version = list(message.runtimes), message.agent_version
     conduct.tick_for(session, device, now)
+
+
+def _begin_again(
+    session: Session, device: DeviceRow, message: Report, signed: int, now: float
+) -> None:
+    if signed <= device.signed:
+        raise ConflictError(
+            f"report of device {device.id}",
+            f"must not go back behind move {device.moves}, unless it is signed later",
+            got=message.moves,
+        )
+    detail = {"from": device.moves, "to": message.moves}
+    actor = _actor(device.id)
+    audit.write(session, now, actor, Event.DEVICE_BEGAN_AGAIN, actor, detail)
 
 
 def _note_change(session: Session, device: DeviceRow, message: Report, now: float) -> None:

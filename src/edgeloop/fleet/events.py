@@ -10,6 +10,7 @@ class Event(StrEnum):
     TOKEN_CREATED = "token.created"  # noqa: S105  (the name of an event)
     DEVICE_ENROLLED = "device.enrolled"
     DEVICE_STATE = "device.state"  # a report changed the state or what is running
+    DEVICE_BEGAN_AGAIN = "device.began_again"  # its moves restarted: it lost its progress
     DEVICE_HELD = "device.held"
     DEVICE_RELEASED = "device.hold_released"
     DEVICE_PINNED = "device.pinned"

@@ -32,6 +32,7 @@ class DeviceRow(Table):
     report: Mapped[dict[str, Any] | None]
     last_seen: Mapped[float]
     reported: Mapped[float]  # when the last report came
+    signed: Mapped[int]  # when the last report was signed, by the device's clock
     changed: Mapped[float]  # when the last report that said something new came
     hold: Mapped[bool]
     pinned: Mapped[dict[str, Any] | None]  # a ReleaseRef
@@ -78,6 +79,7 @@ class RolloutRow(Table):
     created: Mapped[float]
     started: Mapped[float | None]
     ended: Mapped[float | None]
+    undoes: Mapped[int | None]  # the rollout that it rolls back
 
 
 class JobRow(Table):

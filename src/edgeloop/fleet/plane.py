@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from edgeloop.clock import Clock
 from edgeloop.errors import NotListedError
 from edgeloop.fleet.database import Database
+from edgeloop.fleet.served import Served
 from edgeloop.fleet.settings import Listing, Settings
 from edgeloop.protocol.messages import Listed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """One control plane: its settings, its database, its clock, and what is signed."""
+    """One control plane: its settings, its database, its clock, what is signed and served."""
 
     settings: Settings
     database: Database
     clock: Clock
     listing: Listing
+    served: Served
 
     def listed(self, name: str, channel: str, version: int) -> Listed:
         """A channel's signed line of a version.

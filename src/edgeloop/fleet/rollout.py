@@ -7,14 +7,11 @@ counts as executed. Each group of the plan goes through its own stages, all grou
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from edgeloop.errors import ProtocolError
-from edgeloop.fleet import selectors
+from edgeloop.protocol import selectors
 from edgeloop.protocol.messages import (
     Abort,
     JobState,
@@ -25,11 +22,11 @@ from edgeloop.protocol.messages import (
     RolloutState,
     State,
 )
+from edgeloop.protocol.stages import stage_size
 from edgeloop.types import Json
 
 ENDED = frozenset(JobState) - {JobState.QUEUED, JobState.IN_PROGRESS}
 SETTLED = (State.IDLE, State.COMMITTED)  # not in the middle of an update
-_SHARE = re.compile(r"(\d{1,3}(?:\.\d+)?) ?%")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,22 +120,6 @@ class Enlisted:
 
     jobs: tuple[Job, ...]
     skipped: tuple[tuple[str, str], ...]
-
-
-def stage_size(stage: int | str, members: int) -> int:
-    """How many of a group's ``members`` a stage holds: a count, or a share rounded up.
-
-    Raises:
-        ProtocolError: it is neither a count nor a percentage up to 100.
-    """
-    if isinstance(stage, int) and stage >= 0:
-        return min(stage, members)
-    share = _SHARE.fullmatch(str(stage))
-    if share is None or float(share[1]) > 100:
-        raise ProtocolError(
-            "stage of a rollout plan", "must be a count or a share up to 100%", got=repr(stage)
-        )
-    return math.ceil(members * float(share[1]) / 100)
 
 
 def order(rollout: int, devices: Iterable[Device]) -> list[Device]:

@@ -16,7 +16,6 @@ from typing import Any
 import anyio.to_thread
 import uvicorn
 from fastapi import FastAPI, Response
-from sqlalchemy.exc import OperationalError
 
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import PortInUseError
@@ -24,6 +23,7 @@ from edgeloop.fleet import blobs, conduct, device_api, faults, operator_api, ope
 from edgeloop.fleet.database import Database
 from edgeloop.fleet.gate import Gate
 from edgeloop.fleet.plane import Plane
+from edgeloop.fleet.served import Served
 from edgeloop.fleet.settings import Listing, Settings, listing_of
 from edgeloop.fleet.views import Health
 from edgeloop.orphans import when_parent_ends
@@ -46,6 +46,7 @@ def create_app(settings: Settings, clock: Clock, listing: Listing | None = None)
         database=Database(settings.database_url),
         clock=clock,
         listing=listing or listing_of(settings.repository),
+        served=Served(settings.repository),
     )
     operators.ensure_first(plane)
     app = FastAPI(
@@ -54,8 +55,8 @@ def create_app(settings: Settings, clock: Clock, listing: Listing | None = None)
         description="Devices sign each request (RFC 9421); operators bear a token.",
         lifespan=_ticking,
     )
-    app.state.plane, app.state.ticked = plane, None
-    for router in (device_api.router, operator_api.router, blobs.router):
+    app.state.plane, app.state.ticked, app.state.began = plane, None, clock.monotonic()
+    for router in (device_api.router, device_api.signed_router, operator_api.router, blobs.router):
         app.include_router(router)
     app.get("/healthz", tags=["operators"])(_health(app))
     faults.install(app)
@@ -75,9 +76,9 @@ def tick(app: FastAPI) -> int:
 def _health(app: FastAPI) -> Any:
     def health(response: Response) -> Health:
         """Whether it answers, and the rules are applied."""
-        ticked = app.state.ticked
-        ago = None if ticked is None else app.state.plane.clock.monotonic() - ticked
-        well = ago is None or ago < LATE
+        now, ticked = app.state.plane.clock.monotonic(), app.state.ticked
+        ago = None if ticked is None else now - ticked
+        well = now - (app.state.began if ticked is None else ticked) < LATE
         response.status_code = 200 if well else UNAVAILABLE
         status = "ok" if well else "rules are not applied"
         return Health(status=status, protocol=VERSION, ticked=ago)
@@ -98,8 +99,8 @@ async def _tick_forever(app: FastAPI) -> None:
     while True:
         try:
             await anyio.to_thread.run_sync(tick, app)
-        except OperationalError as error:  # the database is busy or full: the next one may do
-            logger.warning("tick.done failed=%s", error.orig)
+        except Exception:  # a tick that fails is said, and shows in health; the task must not end
+            logger.exception("tick.failed")
         await asyncio.sleep(app.state.plane.settings.tick_seconds)
 
 

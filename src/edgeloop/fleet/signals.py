@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from edgeloop.errors import NotFoundError
-from edgeloop.fleet import audit, selectors
+from edgeloop.fleet import audit
 from edgeloop.fleet.events import Event
 from edgeloop.fleet.models import DeviceRow, SampleRequestRow, SampleRow, WindowRow
 from edgeloop.fleet.views import (
@@ -18,6 +18,7 @@ from edgeloop.fleet.views import (
     SampleView,
     WindowView,
 )
+from edgeloop.protocol import selectors
 from edgeloop.protocol.messages import Sample, SampleRequest, Samples, Window, Windows
 
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from edgeloop.protocol.messages import (
     JobState,
+    Labels,
     Message,
     Name,
     ReleaseRef,
@@ -52,7 +53,7 @@ class PinOrder(Message):
 class TokenOrder(Message):
     """A one-time enrolment token, please. ``labels`` win over what the device says of itself."""
 
-    labels: dict[Name, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     valid_seconds: Annotated[float, Field(gt=0)] = 86_400
 
 

@@ -4,24 +4,70 @@ Version 1. An unknown field is ignored and a new field has a default, so that an
 one release apart understand each other; a change of meaning is a new version.
 """
 
+import math
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from edgeloop.errors import ProtocolError
+from edgeloop.protocol import selectors, stages
 
 VERSION = 1
 OLDEST = 1  # the oldest version that is still answered
 VERSION_HEADER = "Edgeloop-Protocol"
 TIME_HEADER = "Edgeloop-Time"  # the server's Unix time, for devices whose clock is wrong
 
+MOST_SKETCHES = 200  # features of a window
+LARGEST_SKETCH = 16 << 10  # characters of base64
+MOST_LABELS = 64
+
 DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+LabelValue = Annotated[str, Field(pattern=r"^[^,=]{1,128}$")]  # what a selector can ask for
+Labels = Annotated[dict[Name, LabelValue], Field(max_length=MOST_LABELS)]
+Runtimes = Annotated[tuple[Name, ...], Field(max_length=32)]
+Version = Annotated[str, Field(max_length=128)]  # a program's own
+Feature = Annotated[str, Field(min_length=1, max_length=256)]
+Sketch = Annotated[str, Field(max_length=LARGEST_SKETCH, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]  # fits a database's integer and a JSON number
+PollSeconds = Annotated[float, Field(ge=0.1, le=3600)]
+
+
+def _selector(text: str) -> str:
+    try:
+        selectors.parse(text)
+    except ProtocolError as error:
+        raise ValueError(error.rule) from error
+    return text
+
+
+def _stage(stage: int | str) -> int | str:
+    try:
+        stages.stage_size(stage, 0)
+    except ProtocolError as error:
+        raise ValueError(error.rule) from error
+    return stage
+
+
+def _measured(value: Any) -> Any:
+    """The same JSON with null for each number that is none: NaN and infinity are not JSON."""
+    if isinstance(value, dict):
+        return {key: _measured(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_measured(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+SelectorText = Annotated[str, AfterValidator(_selector)]
+Stage = Annotated[int | str, AfterValidator(_stage)]
+Evidence = Annotated[dict[str, Any], AfterValidator(_measured)]
 
 
 class Message(BaseModel):
-    """What all messages share: frozen, unknown fields ignored."""
+    """What all messages share: frozen, unknown fields ignored, every number finite."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class State(StrEnum):
@@ -77,7 +123,7 @@ class ReleaseRef(Message):
 
     name: Name
     channel: Name
-    version: Annotated[int, Field(ge=1)]
+    version: Annotated[int, Field(ge=1, le=2**53)]
     digest: DigestText
 
 
@@ -87,20 +133,20 @@ class ReleaseRef(Message):
 class Enrol(Message):
     """``POST /v1/enrol``: a one-time token makes a public key a device. Signed by that key."""
 
-    token: str
+    token: Annotated[str, Field(max_length=256)]
     name: Name
-    public_key: str  # PEM, Ed25519
-    labels: dict[Name, str] = {}
+    public_key: Annotated[str, Field(max_length=1024)]  # PEM, Ed25519
+    labels: Labels = {}
     target: Name
-    runtimes: tuple[Name, ...] = ()
-    agent_version: str = ""
+    runtimes: Runtimes = ()
+    agent_version: Version = ""
 
 
 class Enrolled(Message):
     """The answer: the device's id, which is also the ``keyid`` of its signatures."""
 
     device: str
-    poll_seconds: float
+    poll_seconds: PollSeconds
 
 
 class Outcome(Message):
@@ -110,22 +156,25 @@ class Outcome(Message):
     rollout: int | None
     result: Result
     reason: str = ""
-    evidence: dict[str, Any] = {}
+    evidence: Evidence = {}
 
 
 class Report(Message):
-    """``POST /v1/report``: what the device says of itself; ``moves`` only grows."""
+    """``POST /v1/report``: what the device says of itself.
 
-    moves: Annotated[int, Field(ge=0)]
+    ``moves`` only grows, except on a device that lost its progress: it begins again at 0.
+    """
+
+    moves: Count
     state: State
     running: ReleaseRef | None = None
     previous: ReleaseRef | None = None
     trying: ReleaseRef | None = None
-    answers_since_switch: Annotated[int, Field(ge=0)] = 0
+    answers_since_switch: Count = 0
     outcome: Outcome | None = None
     target: Name
-    runtimes: tuple[Name, ...] = ()
-    agent_version: str = ""
+    runtimes: Runtimes = ()
+    agent_version: Version = ""
 
 
 class Window(Message):
@@ -133,14 +182,22 @@ class Window(Message):
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     bundle: DigestText
-    version: int
+    version: Count
     began: float  # Unix seconds by the device's clock
     ended: float
-    answers: Annotated[int, Field(ge=0)]
-    errors: Annotated[int, Field(ge=0)] = 0
-    confirmed: Annotated[int, Field(ge=0)] = 0  # answers that a person confirmed or corrected
+    answers: Count
+    errors: Count = 0
+    confirmed: Count = 0  # answers that a person confirmed or corrected
     quality: Annotated[float, Field(ge=0)] = 0  # sum over confirmed of 0..1
-    sketches: dict[str, str] = {}  # feature -> t-digest, base64
+    # feature -> t-digest, base64; not parsed here, so whoever merges skips what is none
+    sketches: Annotated[dict[Feature, Sketch], Field(max_length=MOST_SKETCHES)] = {}
+
+    @model_validator(mode="after")
+    def _quality_is_a_part(self) -> Self:
+        if self.quality > self.confirmed:
+            rule = f"quality must be at most confirmed ({self.confirmed}): each answer gives 0..1"
+            raise ValueError(rule)
+        return self
 
 
 class Windows(Message):
@@ -152,7 +209,7 @@ class Windows(Message):
 class Sample(Message):
     """One raw input with the truth that a person confirmed, from a device that opted in."""
 
-    answer: str  # answer id in the device's log
+    answer: Annotated[str, Field(max_length=256)]  # answer id in the device's log
     inputs: dict[str, str]  # input name -> base64 of a .npy
     truth: Any
 
@@ -160,7 +217,7 @@ class Sample(Message):
 class Samples(Message):
     """``POST /v1/samples``: what one device gives to one request. Counted once by answer id."""
 
-    request: int
+    request: Count
     samples: Annotated[tuple[Sample, ...], Field(max_length=2000)]
 
 
@@ -180,7 +237,7 @@ class Desired(Message):
     release: ReleaseRef | None = None
     rollout: int | None = None
     samples: SampleRequest | None = None
-    poll_seconds: float = 5
+    poll_seconds: PollSeconds = 5
 
 
 # signed documents (targets of the channel's TUF role)
@@ -202,8 +259,8 @@ class Group(Message):
     A stage is a count (``1``) or a share (``"50%"``) of the group, each containing the one before.
     """
 
-    select: str
-    stages: tuple[int | str, ...] = (1, "50%", "100%")
+    select: SelectorText
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] = (1, "50%", "100%")
 
 
 class Abort(Message):

@@ -3,7 +3,7 @@
 import pytest
 
 from edgeloop.errors import ProtocolError
-from edgeloop.fleet.selectors import parse
+from edgeloop.protocol.selectors import parse
 
 
 @pytest.mark.parametrize(
