@@ -1,6 +1,21 @@
 """edgeloop: one loop from data to a fleet of edge devices, and back."""
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeloop.errors import EdgeloopError as EdgeloopError
+    from edgeloop.loop.file import LoopFile as LoopFile
+    from edgeloop.loop.file import load_loop as load_loop
+    from edgeloop.loop.runner import run_loop as run_loop
+    from edgeloop.plugins import Context as Context
+    from edgeloop.plugins import register as register
+    from edgeloop.store.artifacts import Store as Store
+    from edgeloop.types import Artifact as Artifact
+    from edgeloop.types import Finding as Finding
+    from edgeloop.types import Model as Model
+    from edgeloop.types import Snapshot as Snapshot
+    from edgeloop.types import Verdict as Verdict
 
 __version__ = "0.1.0"
 

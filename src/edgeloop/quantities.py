@@ -1,9 +1,10 @@
 """Sizes and times as people write them in a loop file: ``300 kB``, ``20 s``, ``5 ms``."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, TypeAlias
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 BYTES = {
     "B": 1,
@@ -45,6 +46,12 @@ def parse_milliseconds(text: object) -> object:
     return seconds * 1000 if isinstance(text, str) and isinstance(seconds, float) else seconds
 
 
-Size: TypeAlias = Annotated[int, BeforeValidator(parse_size)]  # bytes
-Seconds: TypeAlias = Annotated[float, BeforeValidator(parse_seconds)]
-Milliseconds: TypeAlias = Annotated[float, BeforeValidator(parse_milliseconds)]
+def _schema(units: Iterable[str]) -> WithJsonSchema:
+    """What an editor accepts: a plain number, or a number and a unit."""
+    written = rf"^\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(units)})\s*$"
+    return WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": written}]})
+
+
+Size: TypeAlias = Annotated[int, BeforeValidator(parse_size), _schema(BYTES)]  # bytes
+Seconds: TypeAlias = Annotated[float, BeforeValidator(parse_seconds), _schema(SECONDS)]
+Milliseconds: TypeAlias = Annotated[float, BeforeValidator(parse_milliseconds), _schema(SECONDS)]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from edgeloop.errors import LoopFileError, OverrideError
 from edgeloop.loop.file import load_loop
@@ -127,7 +128,7 @@ def test_the_schema_knows_every_plugin_and_no_other():
     schema = loop_schema()
     assert "toy_right" in schema["properties"]["checks"]["properties"]
     assert schema["properties"]["checks"]["additionalProperties"] is False
-    uses = [one["properties"]["use"]["const"] for one in schema["properties"]["recipe"]["anyOf"]]
+    uses = [one["properties"]["use"]["enum"][0] for one in schema["properties"]["recipe"]["anyOf"]]
     assert "toy" in uses
 
 
@@ -148,3 +149,35 @@ def test_a_trigger_needs_a_recipe_that_can_go_on_from_a_model(tmp_path):
         f"[E101] {path} has 1 fault:\n  line 4: watch.on_drift needs a recipe that can go on from a"
         " model (one with 'start' in its needs), got 'onnx_file'"
     )
+
+
+def test_a_key_that_is_given_twice_is_a_fault_and_drops_no_gate(loop_path):
+    loop_path.write_text(loop_path.read_text() + "checks: {}\n")
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(loop_path)
+    assert str(raised.value) == (
+        f"[E101] {loop_path} has 1 fault:\n"
+        "  line 6: checks must be given once, and is on lines 6 and 8"
+    )
+
+
+def test_a_typo_in_the_plan_is_a_fault_although_messages_ignore_unknown_fields(loop_path):
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(loop_path, ["rollout.probation.answrs=50", "rollout.soak=-4"])
+    assert "rollout.probation.answrs must be a known field, got 50" in str(raised.value)
+    assert "rollout.soak must be greater than or equal to 0, got -4" in str(raised.value)
+
+
+def test_every_loop_file_that_we_ship_fits_the_schema():
+    from jsonschema import Draft202012Validator
+
+    root = Path(__file__).parents[2]
+    shipped = [*root.glob("examples/**/*.yaml"), *root.glob("src/edgeloop/loop/templates/*.yaml")]
+    validator = Draft202012Validator(loop_schema())
+    faults = {
+        f"{path.name}: {error.json_path} {error.message}"
+        for path in shipped
+        for error in validator.iter_errors(yaml.safe_load(path.read_text()))
+    }
+    assert len(shipped) >= 4
+    assert faults == set()

@@ -84,11 +84,25 @@ def test_creating_again_changes_nothing(repository):
     assert {p: p.read_bytes() for p in repository.folder.rglob("*.json")} == before
 
 
-def test_a_list_signed_by_another_key_is_refused(repository, tmp_path):
+def test_a_key_that_devices_do_not_trust_signs_nothing(repository, tmp_path):
+    publish(repository, b"one")
+    before = {p: p.read_bytes() for p in (repository.folder / "metadata").iterdir()}
+    Repository(tmp_path / "other", tmp_path / "foreign").create(("stable",))
+    (tmp_path / "foreign" / "stable.pem").replace(repository.keys / "stable.pem")
+    with pytest.raises(KeyFileError) as raised:
+        publish(repository, b"two")
+    message = f"[E405] key file {repository.keys / 'stable'}.pem must be the key that devices trust"
+    assert str(raised.value).startswith(message)
+    assert {p: p.read_bytes() for p in (repository.folder / "metadata").iterdir()} == before
+    assert [line.version for line in device(repository, tmp_path / "d").refresh().releases] == [1]
+
+
+def test_a_list_signed_by_another_key_is_refused(repository, tmp_path, monkeypatch):
     publish(repository, b"one")
     thief = Repository(repository.folder, tmp_path / "stolen")
     other = Repository(tmp_path / "other", tmp_path / "stolen")
     other.create(("stable",))
+    monkeypatch.setattr(Repository, "_check_trusted", lambda *_: None)  # a thief's own program
     publish(thief, b"evil")
     with pytest.raises(SignatureError) as raised:
         device(repository, tmp_path / "device").refresh()

@@ -75,7 +75,7 @@ def main() -> None:
     try:
         app()
     except EdgeloopError as error:
-        if "json" in sys.argv:
+        if {"json", "--format=json"} & set(sys.argv):
             told = {"error": {"number": error.number, "message": str(error)}}
             sys.stderr.write(json.dumps(told) + "\n")
         else:

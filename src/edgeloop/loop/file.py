@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,25 +41,45 @@ class Release(_Section):
     latency: Milliseconds | None = None  # p95 on the device
 
 
+STRICT = ConfigDict(
+    extra="forbid"
+)  # messages ignore what they do not know; a person's typo is told
+
+
+class _Group(Group):
+    model_config = STRICT
+
+
+class _Probation(Probation):
+    model_config = STRICT
+
+
+class _Abort(Abort):
+    model_config = STRICT
+
+
 class Rollout(_Section):
     """Who gets a release, in what order, and when to stop; becomes the signed plan."""
 
-    groups: tuple[Group, ...] = (Group(select="all"),)
-    soak: Seconds = 60
-    deadline: Seconds = 3600
+    groups: Annotated[tuple[_Group, ...], Field(min_length=1)] = (_Group(select="all"),)
+    soak: Annotated[Seconds, Field(ge=0)] = 60
+    deadline: Annotated[Seconds, Field(gt=0)] = 3600
     min_answers: Annotated[int, Field(ge=0)] = 20
-    probation: Probation = Probation()
-    abort: tuple[Abort, ...] = RolloutPlan().abort
+    probation: _Probation = _Probation()
+    abort: tuple[_Abort, ...] = (
+        _Abort(of="FAILED", over=5, min_executed=1),
+        _Abort(of="TIMED_OUT", over=20, min_executed=4),
+    )
 
     def plan(self) -> RolloutPlan:
         """The document that is signed with the release."""
         return RolloutPlan(
-            groups=self.groups,
+            groups=tuple(Group(**group.model_dump()) for group in self.groups),
             soak_seconds=self.soak,
             deadline_seconds=self.deadline,
             min_answers=self.min_answers,
-            probation=self.probation,
-            abort=self.abort,
+            probation=Probation(**self.probation.model_dump()),
+            abort=tuple(Abort(**rule.model_dump()) for rule in self.abort),
         )
 
 
@@ -92,7 +112,7 @@ class Structure(_Section):
     """The loop file as it is written."""
 
     name: Name
-    seed: Annotated[int, Field(ge=0)] = 7
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
     store: Path = Path(".edgeloop")
     track: str = ""  # an MLflow tracking URI; "" is a SQLite file beside the store
     data: Data
@@ -158,6 +178,7 @@ def load_loop(path: Path, overrides: Sequence[str] = ()) -> LoopFile:
         text = path.read_text()
         tree = yaml.compose(text, yaml.SafeLoader)
         content = yaml.safe_load(text)
+        twice = list(_twice(tree))
     except OSError as fault:
         raise LoopFileError(
             str(path),
@@ -172,7 +193,8 @@ def load_loop(path: Path, overrides: Sequence[str] = ()) -> LoopFile:
     for override in overrides:
         _override(content, override)
     loop, faults = parse(content, path.parent)
-    if loop is None:
+    faults = [*twice, *faults]
+    if loop is None or faults:
         lines = [fault.text(_line(tree, fault.where)) for fault in faults]
         many = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
         raise LoopFileError(str(path), f"has {many}:\n  " + "\n  ".join(lines))
@@ -208,6 +230,22 @@ def parse(content: Mapping[str, Any], folder: Path) -> tuple[LoopFile | None, li
 
 def _learns(recipe: Any) -> bool:
     return recipe is None or "start" in getattr(type(recipe), "needs", ())
+
+
+def _twice(node: yaml.Node | None, where: tuple[str | int, ...] = ()) -> Iterator[Fault]:
+    """Keys that a mapping has twice: YAML would silently take the last, and drop a gate so."""
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _twice(item, (*where, number))
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                rule = f"must be given once, and is on lines {seen[key.value]} and {line}"
+                yield Fault(where=(*where, key.value), rule=rule)
+            seen.setdefault(key.value, line)
+            yield from _twice(value, (*where, key.value))
 
 
 Use = tuple[str, Any, tuple[str | int, ...]]  # name, parameters, where they stand

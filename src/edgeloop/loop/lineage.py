@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,24 @@ def find_answer(device: Path, answer: str) -> Json:
 
 
 def signers(repository: Path, digest: str) -> list[Json]:
-    """The channels that list a bundle, with the ids of the keys that signed the list."""
+    """The channels whose present metadata lists a bundle, with the ids of the keys that signed."""
     found = []
-    for path in sorted((repository / "metadata").glob("*.json")):
-        metadata = json.loads(path.read_bytes())
-        for target, info in metadata["signed"].get("targets", {}).items():
+    for name, told in _present(repository / "metadata"):
+        for target, info in told["signed"].get("targets", {}).items():
             if info["hashes"]["sha256"] == digest.removeprefix("sha256:"):
-                keys = [signature["keyid"] for signature in metadata["signatures"]]
-                found.append({"target": target, "metadata": path.name, "keys": keys})
+                keys = [signature["keyid"] for signature in told["signatures"]]
+                found.append({"target": target, "metadata": name, "keys": keys})
     return found
+
+
+def _present(metadata: Path) -> Iterator[tuple[str, Json]]:
+    """Every role's file that the present snapshot names."""
+    stamp = json.loads((metadata / "timestamp.json").read_bytes())
+    version = stamp["signed"]["meta"]["snapshot.json"]["version"]
+    snapshot = json.loads((metadata / f"{version}.snapshot.json").read_bytes())
+    for role, named in sorted(snapshot["signed"]["meta"].items()):
+        name = f"{named['version']}.{role}"
+        yield name, json.loads((metadata / name).read_bytes())
 
 
 def as_text(told: Json) -> str:

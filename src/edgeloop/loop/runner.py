@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 from edgeloop import plugins
-from edgeloop.errors import GateError
+from edgeloop.errors import ArtifactMissingError, GateError, NotListedError
 from edgeloop.loop.file import LoopFile
 from edgeloop.loop.keys import made_by, parameters
 from edgeloop.loop.steps import MergeField, RunRecord
 from edgeloop.plugins import Context, Tracker
-from edgeloop.protocol.messages import ReleaseRef
+from edgeloop.protocol.messages import Listed, ReleaseRef
 from edgeloop.release.build import BuildBundle
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.release.repository import Repository, read_list
@@ -160,14 +160,27 @@ def current_release(loop: LoopFile, store: Store, model: Artifact) -> Artifact |
     repository = loop.path(release.repository)
     if not (repository / "metadata").exists():
         return None
-    listing = read_list(repository, loop.name, release.channel)
+    try:
+        listing = read_list(repository, loop.name, release.channel)
+    except NotListedError:  # a channel that is new: publishing makes it
+        return None
     released = {line.digest for line in listing.releases}
     released |= {line.digest for line in listing.delisted}
     for child in store.children(model.digest):
         if child.digest in released and _same_step(child, bundle_step(loop, None)):
             against = BundleInfo.model_validate(child.meta).declared[0].against
             return store.open(against) if against else None
-    return store.open(listing.releases[-1].digest) if listing.releases else None
+    return _newest_kept(store, listing.releases)
+
+
+def _newest_kept(store: Store, lines: Sequence[Listed]) -> Artifact | None:
+    """The newest listed bundle that the store has; a lost store begins again."""
+    for line in reversed(lines):
+        try:
+            return store.open(line.digest)
+        except ArtifactMissingError as fault:
+            logger.warning("run.lost release=%d fault=%s", line.version, fault)
+    return None
 
 
 def bundle_step(loop: LoopFile, current: Artifact | None) -> BuildBundle:

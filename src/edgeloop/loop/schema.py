@@ -43,7 +43,11 @@ def loop_schema() -> dict[str, Any]:
 
 def _short(kind: str) -> list[str]:
     """Names without version: what people write."""
-    return sorted({name.rpartition(".v")[0] for name in plugins.names(kind)})
+    return sorted({_bare(name) for name in plugins.names(kind)})
+
+
+def _bare(name: str) -> str:
+    return name.rpartition(".v")[0]
 
 
 def _plugin(definitions: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
@@ -54,6 +58,7 @@ def _plugin(definitions: dict[str, Any], kind: str, name: str) -> dict[str, Any]
 
 
 def _with_use(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    properties = {"use": {"const": name}, **schema.get("properties", {})}
+    written = [name, *(full for full in plugins.names("recipe") if _bare(full) == name)]
+    properties = {"use": {"enum": written}, **schema.get("properties", {})}
     required = ["use", *schema.get("required", [])]
     return {**schema, "properties": properties, "required": required}

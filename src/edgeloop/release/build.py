@@ -9,6 +9,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from edgeloop.answers import open_kind
+from edgeloop.errors import ModelError
+from edgeloop.plugins import get
 from edgeloop.release.bundle import BundleDraft, BundleInfo, DeclaredProfile, DeviceLimits, Golden
 from edgeloop.sketches.features import summarise, summary_for
 from edgeloop.sketches.profile import Profile
@@ -38,6 +40,12 @@ class BuildBundle:
 
     def run(self, model: Model, context: Context) -> BundleDraft:
         """The bundle of ``model``, measured on held-out rows, with the current release beside."""
+        if getattr(get("runtime", model.format), "reference_only", False):
+            raise ModelError(
+                f"model of form {model.format!r}",
+                "must be in a form that devices run",
+                todo="Add a pass that exports it, e.g. export_onnx",
+            )
         snapshot = context.data()
         session = context.session(model)
         current = context.session(context.current) if context.current else None

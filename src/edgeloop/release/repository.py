@@ -2,12 +2,13 @@
 
 One delegated role per channel. ``<channel>/<name>.json`` is the channel's list
 (:class:`ChannelList`: versions, digests, floor, rollout plan of each), and
-``<channel>/_<name>.<version>.json`` the manifest of each bundle; both are TUF targets. New files are
+``<channel>/_<name>.<version>.json`` each bundle's manifest; both are TUF targets. New files are
 written first and ``timestamp.json`` last, so that a kill leaves the old repository whole.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -19,7 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.clock import Clock, SystemClock
-from edgeloop.errors import GateError, NotListedError, OverrideError, SignatureError
+from edgeloop.errors import (
+    DiskFullError,
+    GateError,
+    KeyFileError,
+    NotListedError,
+    OverrideError,
+    SignatureError,
+)
 from edgeloop.protocol.messages import ChannelList, Delisted, Listed, ReleaseRef, RolloutPlan
 from edgeloop.release.keys import ROLES, generate, signer
 from edgeloop.store.manifest import digest_of
@@ -231,17 +239,49 @@ class Repository:
         return f"{named}.{role}.json"
 
     def _save(self, role: str, metadata: Metadata[Any]) -> None:
-        metadata.sign(signer(self.keys, role))
+        key = signer(self.keys, role)
+        self._check_trusted(role, key.public_key.keyid)
+        metadata.sign(key)
         prefix = "" if role == "timestamp" else f"{metadata.signed.version}."
         self._write(self._metadata / f"{prefix}{role}.json", metadata.to_bytes())
+
+    def _check_trusted(self, role: str, key: str) -> None:
+        """Sign nothing with a key that devices do not trust: they would refuse the channel."""
+        if not (self._metadata / "timestamp.json").exists():
+            return  # the first metadata says which keys are trusted
+        if role in ROLES:
+            trusted = self._load("root").signed.roles[role].keyids
+        else:
+            delegations = self._load("targets").signed.delegations
+            roles = delegations.roles if delegations and delegations.roles else {}
+            trusted = (
+                roles[role].keyids if role in roles else [key]
+            )  # a channel that is being added
+        if key not in trusted:
+            raise KeyFileError(
+                f"key file {self.keys / role}.pem",
+                "must be the key that devices trust for it",
+                got=f"key {key[:8]}",
+                todo=f"Put the file of key {trusted[0][:8]} back; nothing was published",
+            )
 
     def _write(self, path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.new")
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as fault:
+            temporary.unlink(missing_ok=True)
+            if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise DiskFullError(
+                f"repository {self.folder}",
+                f"must have room for {path.name}",
+                todo="Free space and run again; what is published stays as it was",
+            ) from fault
         temporary.replace(path)
         handle = os.open(path.parent, os.O_RDONLY)
         try:

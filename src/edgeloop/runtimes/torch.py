@@ -21,6 +21,7 @@ class TorchRuntime:
     """Loads a model whose format is ``torch`` through ``module`` of the recipe that it names."""
 
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
+    reference_only: ClassVar[bool] = True  # for checks; devices run what passes export
 
     def load(self, model: Model, budget: Budget) -> TorchSession:  # noqa: ARG002
         """A session on the processor; torch's threads are the process's and stay as they are.

@@ -170,10 +170,17 @@ class Store:
 
         Raises:
             StoreBusyError: a run is under way.
+            ArtifactMissingError: one of ``keep`` is not here, or the store has no root at all.
         """
         self.layout.sweep()
         with self.layout.unused(), self.layout.locked():
-            roots = {*self.layout.tags().values(), *(d for d in keep if self._has(d))}
+            roots = {*self.layout.tags().values(), *(self._whole(name) for name in keep)}
+            if not roots:
+                raise ArtifactMissingError(
+                    f"store {self.folder}",
+                    "must have a root to collect for, yet index.json names none",
+                    todo="Run `edgeloop run` again, which names its releases anew",
+                )
             alive = {a.digest: a for root in sorted(roots) for a in self.lineage(root)}
             used = {blob for artifact in alive.values() for blob in self._blobs_of(artifact)}
             dead = [digest for digest in self._index.digests() if digest not in alive]
@@ -195,9 +202,6 @@ class Store:
                 yield self.open(digest)
             except (ArtifactMissingError, DigestError):  # a description, a file, or damaged
                 continue
-
-    def _has(self, digest: str) -> bool:
-        return digest in set(self._index.digests())
 
     def _whole(self, digest: str) -> str:
         prefix = digest.removeprefix("sha256:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from edgeloop.fleet.events import Event
 from edgeloop.fleet.views import AuditLine, DeviceView, RolloutView, WindowView
@@ -79,7 +80,7 @@ def _lane(fleet: Fleet, device: DeviceView, ended: float) -> Lane:
     lines = fleet.about(device.id)
     told = [line for line in lines if line.action == Event.DEVICE_STATE]
     spans: list[Span] = []
-    for line, following in zip(told, [*told[1:], None], strict=True):
+    for line, following in zip_longest(told, told[1:]):
         until = following.time if following else max(ended, line.time)
         _add(spans, _span(line, until, fleet))
     marks = (_mark(line, fleet) for line in lines if line.action in ENDED_BADLY)
