@@ -73,7 +73,7 @@ def _beside(taken: dict[str, list[float]], stages: int, steps: int) -> Figure:
         what=what,
         value=f"{spread(taken[THEIRS])}; ours takes {ratio:.2f} of it",
         parts=(
-            f"DVC {dvc_pipeline.VERSION} with {len(dvc_pipeline.STAGES)} stages, ours {steps} steps",
+            f"DVC {dvc_pipeline.VERSION} with {len(dvc_pipeline.STAGES)} stages, ours {steps}",
             "interleaved; neither ran any",
         ),
     )
