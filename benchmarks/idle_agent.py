@@ -74,7 +74,7 @@ class Plane:
         token = self.client.create_token({}).token
         names = ["--name", folder.name, "--model", self.loop.name]
         where = ["--server", self.client.url, "--folder", folder, "--root", root]
-        run([python, "-m", "edgeloop.agent", "enrol", "--token", token, *names, *where])
+        run([*_isolated(python), "-m", "edgeloop.agent", "enrol", "--token", token, *names, *where])
         return folder
 
     def requests(self, folder: Path) -> int:
@@ -127,7 +127,7 @@ def _idle(what: str, plane: Plane, python: Path, *options: str) -> tuple[Figure,
 def _judged(figure: Figure, resident: float, python: Path) -> Figure:
     """The figure that has a target, with what its imports alone hold."""
     names = (*LIBRARIES, "edgeloop.agent.__main__")
-    grown = run([python, "-c", f"NAMES = {names!r}{GROWTH}"])
+    grown = run([*_isolated(python), "-c", f"NAMES = {names!r}{GROWTH}"])
     met = resident <= MOST_MB
     return replace(
         figure,
@@ -156,8 +156,13 @@ def _loaded(plane: Plane, python: Path) -> Iterator[Figure]:
 
 
 def _agent(python: Path, folder: Path, *options: str) -> Any:
-    line = [python, "-m", "edgeloop.agent", "run", "--folder", folder, "--until-stdin-closes"]
-    return _child([*line, *options], folder / "log")
+    line = [*_isolated(python), "-m", "edgeloop.agent", "run", "--folder", folder]
+    return _child([*line, "--until-stdin-closes", *options], folder / "log")
+
+
+def _isolated(python: Path) -> list[object]:
+    """A Python that has only what its environment has, whatever PYTHONPATH says."""
+    return [python, "-I"]
 
 
 def _runs(plane: Plane, name: str) -> bool:
@@ -172,7 +177,8 @@ def _answer(folder: Path, model: str) -> None:
     for number in range(ANSWERS):
         image = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
         body = json.dumps({"inputs": [{**image, "data": [number % 256] * 784}]}).encode()
-        agent.request("POST", f"/v2/models/{model}/infer", body)
+        headers = {"Content-Type": "application/json"}
+        agent.request("POST", f"/v2/models/{model}/infer", body, headers)
         reply = agent.getresponse()
         reply.read()
         if reply.status != 200:

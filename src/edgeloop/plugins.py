@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from edgeloop.errors import UnknownPluginError
+from edgeloop.errors import MissingExtraError, UnknownPluginError
 from edgeloop.types import Budget, Finding, Model, Progress, Session, Snapshot, silent
 
 if TYPE_CHECKING:
@@ -174,4 +174,12 @@ def load(kind: str) -> None:
     if "entry points" not in _loaded:
         _loaded.add("entry points")
         for point in entry_points(group="edgeloop.plugins"):
-            point.load()
+            try:
+                point.load()
+            except (ImportError, AttributeError, SyntaxError) as fault:
+                raise MissingExtraError(
+                    f"plugin package {point.value!r}",
+                    "must be importable",
+                    got=fault,
+                    todo="Mend or uninstall it: it registers under edgeloop.plugins",
+                ) from fault

@@ -133,8 +133,15 @@ def pictures(tmp_path) -> Path:
         for number in range(2):
             colours = Image.new("RGB", (6, 4), (grey + number, 0, 0))
             colours.save(tmp_path / "pets" / name / f"{number}.png")
-    (tmp_path / "pets" / "cat" / "notes.txt").write_text("not an image")
+    (tmp_path / "pets" / "cat" / ".notes.txt").write_text("not an image")
     return tmp_path / "pets"
+
+
+def test_a_file_that_is_no_image_is_told_and_not_passed_over(pictures, tmp_path):
+    (pictures / "cat" / "2.webp").write_bytes(b"RIFF")
+    with pytest.raises(DataError) as caught:
+        Folder(root=Path("pets")).load(here(tmp_path))
+    assert str(caught.value).startswith("[E110] file pets/cat/2.webp must be an image (")
 
 
 def test_a_folder_gives_its_images_by_class_and_name(pictures, tmp_path):

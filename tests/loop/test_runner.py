@@ -63,7 +63,7 @@ def test_a_gate_that_does_not_pass_stops_the_release_and_keeps_the_finding(loop_
     assert str(raised.value).startswith(
         "[E300] release stopped by 1 of 1 checks:\n  toy_right: fail 0"
     )
-    assert str(raised.value).endswith(", limit >= 0.9\n. Nothing was released")
+    assert str(raised.value).endswith(", limit >= 0.9. Nothing was released")
     store = Store(loop_path.parent / ".edgeloop")
     (finding,) = store.artifacts("finding")
     assert finding.meta["verdict"] == "fail"

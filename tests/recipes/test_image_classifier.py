@@ -10,6 +10,7 @@ import pytest
 
 from edgeloop.data.augment import changed
 from edgeloop.data.merge import merge
+from edgeloop.data.split import Stratified
 from edgeloop.errors import DataError, ModelError
 from edgeloop.recipes.image_classifier import ImageClassifier, _Rows
 from edgeloop.types import AnswerSpec, Model, Snapshot, TensorSpec
@@ -95,7 +96,6 @@ def test_a_brighter_scene_looks_the_same_to_the_network(torch_model, snapshot, w
 
 def test_colour_images_are_learnt_too(snapshot, workplace, tmp_path):
     from edgeloop.data.snapshot import write
-    from edgeloop.data.split import Stratified
 
     images, labels = bars(120)
     colour = write(
@@ -114,7 +114,7 @@ def test_colour_images_are_learnt_too(snapshot, workplace, tmp_path):
 def test_fine_tuning_learns_the_few_rows_that_came_from_the_field(torch_model, snapshot, workplace):
     turned = bars(30, seed=4)
     field = ({"image": changed(turned[0], turn=90.0)}, turned[1])
-    rows = merge(snapshot, field, "field:south", workplace().scratch)
+    rows = merge(snapshot, field, "field:south", workplace().scratch, split=Stratified())
     images, labels = bars(90, seed=5)
     before = share_right(torch_model, changed(images, turn=90.0), labels, workplace)
     tuned = RECIPE.build(rows, workplace(snapshot=rows, start=torch_model))
@@ -126,7 +126,7 @@ def test_fine_tuning_learns_the_few_rows_that_came_from_the_field(torch_model, s
 
 def test_few_new_rows_are_drawn_as_often_as_stated(snapshot, workplace):
     field = (dict.fromkeys(["image"], bars(30)[0]), bars(30)[1])
-    rows = merge(snapshot, field, "field:south", workplace().scratch)
+    rows = merge(snapshot, field, "field:south", workplace().scratch, split=Stratified())
     drawn = _Rows.of(rows, 0.4, seed=7)
     new = rows.column("profile", "train") > 0
     assert new.mean() < 0.2

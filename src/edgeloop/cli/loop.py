@@ -113,7 +113,7 @@ def _told(result: RunResult) -> dict[str, Any]:
 def _summary(result: RunResult) -> str:
     lines = [
         f"  {finding.check:16} {finding.verdict:13} {_value(finding.value):>10} {finding.unit:6}"
-        f" {finding.limit}"
+        f" {finding.limit or finding.reason}"
         for finding in result.findings
     ]
     release = result.release

@@ -58,12 +58,10 @@ def options(
 ) -> None:
     """One loop from data to a fleet of edge devices, and back."""
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
+        level=logging.INFO if verbose else logging.ERROR,  # what went wrong is raised and told
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
-    if not verbose:
-        logging.getLogger("edgeloop").setLevel(logging.ERROR)
 
 
 for _name in COMMANDS:

@@ -124,7 +124,14 @@ def _listed(root: Path) -> dict[str, list[Path]]:
             "must have a folder for each of two classes or more",
             got=", ".join(p.name for p in classes) or "none",
         )
-    found = {p.name: sorted(f for f in p.iterdir() if _is_image(f)) for p in classes}
+    found = {p.name: sorted(f for f in p.iterdir() if f.name[0] != ".") for p in classes}
+    for path in (path for paths in found.values() for path in paths):
+        if not _is_image(path) or not path.is_file():
+            raise DataError(
+                f"file {path.relative_to(root.parent)}",
+                f"must be an image ({', '.join(ENDINGS)})",
+                todo="Take it out of the class folder, or hide it by a dot before its name",
+            )
     for name, paths in found.items():
         if not paths:
             raise DataError(

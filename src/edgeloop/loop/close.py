@@ -105,6 +105,10 @@ class Watcher:
                 move=Move.FIRE, group=unfinished.subject, reason="carried on", fired=True
             )
         drifts = self.assess()
+        if not drifts:
+            label = self.loop.settings.watch.label
+            told = f"no device with a label {label!r} has said that it runs {self.loop.name}"
+            return Decision(move=Move.CALM, reason=told)
         decision = decide(drifts, rollout_running=self._rollout_running())
         worst = next((one for one in drifts if one.group == decision.group), None)
         if worst is None:

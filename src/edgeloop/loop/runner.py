@@ -116,7 +116,7 @@ def stop_unless_all_pass(findings: Sequence[Finding]) -> None:
         lines = "\n  ".join(_line(finding) for finding in stopped)
         raise GateError(
             "release",
-            f"stopped by {len(stopped)} of {len(findings)} checks:\n  {lines}\n",
+            f"stopped by {len(stopped)} of {len(findings)} checks:\n  {lines}",
             todo="Nothing was released",
         )
 

@@ -95,7 +95,15 @@ def _opened(path: Path | None, budget: Budget) -> Any:
 
 
 def _check_signature(session: Any, wanted: tuple[TensorSpec, ...]) -> None:
-    """Raise unless the graph's inputs are those that the model states."""
+    """Raise unless the graph's inputs are those that the model states, for any number of rows."""
+    fixed = [i.name for i in session.get_inputs() if i.shape and isinstance(i.shape[0], int)]
+    if fixed:
+        raise ModelError(
+            f"input {fixed[0]} of {NAME}",
+            "must take any number of rows",
+            got=f"a first axis that is fixed to {session.get_inputs()[0].shape[0]}",
+            todo="Export the graph again with a dynamic batch axis",
+        )
     got = {i.name: (_dtype(i.type), tuple(i.shape[1:])) for i in session.get_inputs()}
     want = {spec.name: (spec.dtype, spec.shape) for spec in wanted}
     if got.keys() != want.keys() or not all(_fits(got[n], want[n]) for n in want):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,14 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.layout = Layout(folder)
-        fresh = not (folder / "edgeloop.sqlite").exists()
-        self._index = Index(folder / "edgeloop.sqlite")
+        path = folder / "edgeloop.sqlite"
+        fresh = not path.exists()
+        try:
+            self._index = Index(path)
+        except sqlite3.DatabaseError as fault:  # broken; all that it says is in the layout as well
+            logger.warning("store.index_broken folder=%s fault=%s", folder, fault)
+            path.unlink()
+            self._index, fresh = Index(path), True
         if fresh:
             self.rebuild()
 

@@ -122,8 +122,16 @@ class Layout:
 
     def tags(self) -> dict[str, str]:
         """Name -> digest of every root."""
-        entries = json.loads(self._index.read_bytes())["manifests"]
-        return {e["annotations"][REF_NAME]: e["digest"] for e in entries}
+        try:
+            entries = json.loads(self._index.read_bytes())["manifests"]
+            return {e["annotations"][REF_NAME]: e["digest"] for e in entries}
+        except (ValueError, KeyError, TypeError) as fault:
+            raise DigestError(
+                str(self._index),
+                "must be the index of an OCI layout whose roots have names",
+                got=repr(fault),
+                todo="Remove it and run the loop again, which names its releases anew",
+            ) from fault
 
     def tag(self, name: str, digest: str) -> None:
         """Make ``digest`` a root under ``name``, in place of what had that name."""
