@@ -92,7 +92,7 @@ class Agent:
         around = around or Surroundings(transport=Urllib3Transport(), clock=SystemClock())
         try:
             return cls(folder, told, around, held)
-        except BaseException:
+        except BaseException:  # whatever ends it, the folder's lock is let go, and it is raised on
             held.close()
             raise
 

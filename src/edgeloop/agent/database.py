@@ -63,7 +63,7 @@ class Database:
             except sqlite3.Error as fault:
                 self._undo()
                 raise self._broken(fault) from fault
-            except BaseException:
+            except BaseException:  # all or nothing, whatever ends the block; it is raised on
                 self._undo()
                 raise
 

@@ -87,9 +87,9 @@ def tracker_of(loop: LoopFile) -> Tracker:
     """The loop file's experiment tracker; a SQLite file in the store when it names none."""
     from edgeloop.recipes.tracking import MlflowTracker
 
-    database = loop.path(loop.settings.store) / "mlflow.sqlite"
-    uri = loop.settings.track or f"sqlite:///{database.resolve()}"
-    return MlflowTracker(uri=uri, experiment=loop.name)
+    if loop.settings.track:
+        return MlflowTracker(uri=loop.settings.track, experiment=loop.name)
+    return MlflowTracker.in_file(loop.path(loop.settings.store) / "mlflow.sqlite", loop.name)
 
 
 def _told(result: RunResult) -> dict[str, Any]:

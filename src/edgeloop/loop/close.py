@@ -44,7 +44,7 @@ from edgeloop.loop.keys import made_by
 from edgeloop.loop.runner import OnStep, RunResult, Turn, nobody, open_snapshot, run_loop
 from edgeloop.plugins import Tracker
 from edgeloop.protocol.messages import RolloutState, Window
-from edgeloop.release.bundle import open_bundle
+from edgeloop.release.bundle import open_kept
 from edgeloop.sketches.profile import Profile
 from edgeloop.store.artifacts import Store
 from edgeloop.store.manifest import digest_of
@@ -132,12 +132,10 @@ class Watcher:
         found = []
         for group, bundle in _running(self.fleet.devices(), watch.label, self.loop.name).items():
             try:
-                artifact = self.store.open(bundle)
+                references = open_kept(self.store, bundle).references()
             except ArtifactMissingError as fault:  # a device says that it runs what we never made
                 logger.warning("watch.unknown group=%s fault=%s", group, fault)
                 continue
-            files = {**artifact.files, "description.json": self._description(bundle)}
-            references = open_bundle(bundle, files).references()
             windows = self._windows(f"{watch.label}={group}", bundle)
             found.append(assess(group, bundle, windows, references, limits))
         return found
@@ -150,11 +148,6 @@ class Watcher:
             kept = [*kept, *(view.window for view in page if _whole(view))][-NEWEST:]
         self._seen[select, bundle] = (kept, since)
         return kept
-
-    def _description(self, bundle: str) -> Path:
-        from edgeloop.store.manifest import layers_of
-
-        return self.store.layout.blob(layers_of(self.store.layout.read(bundle), bundle)[1].digest)
 
     def _rollout_running(self) -> bool:
         return any(r.state in ACTIVE for r in self.fleet.rollouts() if r.name == self.loop.name)

@@ -23,6 +23,7 @@ from edgeloop.store import manifest as oci
 from edgeloop.types import Json, Layer, Model
 
 if TYPE_CHECKING:
+    from edgeloop.store.artifacts import Store
     from edgeloop.types import Array
 
 FORMAT = 1
@@ -195,3 +196,15 @@ def open_bundle(digest: str, files: Mapping[str, Path]) -> Bundle:
     if absent:
         raise BundleError(thing, "must have every file that it declares", got=f"no {absent[0]}")
     return Bundle(digest=digest, info=info, files=files)
+
+
+def open_kept(store: Store, digest: str) -> Bundle:
+    """The bundle of a digest in a store on this disk.
+
+    Raises:
+        ArtifactMissingError: the store does not have it.
+        BundleError: its description is broken, or of a later format.
+    """
+    named, description = oci.layers_of(store.layout.read(digest), digest)
+    layers = (*named, description)
+    return open_bundle(digest, {layer.name: store.layout.blob(layer.digest) for layer in layers})

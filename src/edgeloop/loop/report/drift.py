@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from edgeloop.fleet.views import WindowView
 from edgeloop.loop.report.facts import DriftPoint, QualityPoint, Trigger, Turn
-from edgeloop.release.bundle import DESCRIPTION, open_bundle
+from edgeloop.release.bundle import open_kept
 from edgeloop.sketches.profile import Profile
 from edgeloop.store.artifacts import Store
-from edgeloop.store.manifest import layers_of
 from edgeloop.watch.drift import DriftLimits, assess
 
 MOST_POINTS = 60  # per group and release: more cannot be told apart in a picture
@@ -25,7 +24,7 @@ def points(
     """The drift that the trigger could see behind each window, as ``watch.drift`` tells it."""
     found: list[DriftPoint] = []
     for (group, bundle), stream in sorted(_streams(windows, label).items()):
-        references = _references(store, bundle)
+        references = open_kept(store, bundle).references()
         every = max(1, -(-len(stream) // MOST_POINTS))
         behind = sorted({*range(every - 1, len(stream), every), len(stream) - 1})
         told = (_point(group, stream[: last + 1], references, limits) for last in behind)
@@ -39,13 +38,6 @@ def _streams(windows: Sequence[WindowView], label: str) -> Streams:
         if label in one.labels:
             streams[one.labels[label], one.window.bundle].append(one)
     return streams
-
-
-def _references(store: Store, bundle: str) -> dict[str, Profile]:
-    artifact = store.open(bundle)
-    _, description = layers_of(store.layout.read(bundle), bundle)
-    files = {**artifact.files, DESCRIPTION: store.layout.blob(description.digest)}
-    return open_bundle(bundle, files).references()
 
 
 def _point(
