@@ -1,4 +1,4 @@
-"""Write docs/reference from the live program: commands, plugins, errors and the loop file.
+"""Write docs/reference from the live program: commands, plugins, errors, loop and study files.
 
 ``python docs/generate.py`` writes, ``--check`` only tells which pages differ (exit status 1).
 """
@@ -25,7 +25,7 @@ from edgeloop.errors import all_errors
 from edgeloop.fleet.server import create_app
 from edgeloop.fleet.settings import Settings
 from edgeloop.loop.file import Structure
-from edgeloop.loop.schema import loop_schema
+from edgeloop.loop.schema import loop_schema, study_schema
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
@@ -49,6 +49,8 @@ def pages() -> dict[Path, str]:
         Path("plugins.md"): plugins_page(),
         Path("errors.md"): errors_page(),
         Path("loop-file.md"): loop_page(Structure.model_json_schema()),
+        Path("study-file.md"): study_page(study_schema()),
+        Path("study.schema.json"): json.dumps(study_schema(), indent=1, sort_keys=True) + "\n",
         Path("loop.schema.json"): json.dumps(schema, indent=1, sort_keys=True) + "\n",
         Path("control-plane.md"): control_plane_page(api := openapi()),
         Path("openapi.json"): json.dumps(api, indent=1, sort_keys=True) + "\n",
@@ -105,11 +107,10 @@ def commands() -> list[tuple[str, click.Command]]:
     waiting: list[tuple[str, Any]] = [("edgeloop", typer.main.get_command(app))]
     while waiting:
         name, command = waiting.pop()
-        inner = getattr(command, "commands", None)
-        if inner is None:
+        inner = getattr(command, "commands", {})
+        if not inner or command.invoke_without_command:
             found.append((name, command))
-        else:
-            waiting += [(f"{name} {key}", one) for key, one in inner.items()]
+        waiting += [(f"{name} {key}", one) for key, one in inner.items()]
     return sorted(found, key=lambda pair: pair[0])
 
 
@@ -248,6 +249,28 @@ def loop_page(schema: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+# the study file
+
+
+def study_page(schema: Mapping[str, Any]) -> str:
+    """The study file with its fields."""
+    lines = ["# The study file", "", NOTE, ""]
+    lines += [
+        "How one is used: [compare models over seeds](../how-to/study.md).",
+        "[study.schema.json](study.schema.json) is its JSON schema.",
+        "Paths are relative to the study file; those inside a loop file are relative to that file,",
+        "but for its store: everything that a study makes goes into the study's.",
+        "",
+        "## Top level",
+        "",
+        *table(("field", "takes", "default"), field_rows(schema)),
+    ]
+    for name, definition in sorted(schema["$defs"].items()):
+        lines += [f"## {name}", "", prose(definition["description"]), ""]
+        lines += table(("field", "takes", "default"), field_rows(definition))
+    return "\n".join(lines)
+
+
 def prose(docstring: str | None) -> str:
     """A docstring as Markdown."""
     return inspect.cleandoc(docstring or "").replace("``", "`")
@@ -262,7 +285,8 @@ def field_rows(schema: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows = []
     for name, field in schema.get("properties", {}).items():
         default = "must be given" if name in required else shown_default(field)
-        rows.append((f"`{name}`", takes(field), default))
+        meaning = f". {field['description']}" if "description" in field else ""
+        rows.append((f"`{name}`", takes(field) + meaning, default))
     return rows
 
 

@@ -23,19 +23,19 @@ from rich.table import Table
 from world import BRIGHTER, SECOND_DAY, write_world
 
 from edgeloop.cli.loop import tracker_of
-from edgeloop.errors import DeviceError, EdgeloopError
+from edgeloop.errors import EdgeloopError
 from edgeloop.fleet.client import FleetClient
 from edgeloop.fleet.views import AuditLine, RolloutView
 from edgeloop.loop.file import LoopFile, load_loop
-from edgeloop.loop.report import collect, render
+from edgeloop.loop.report import collect, render, windows_of
 from edgeloop.loop.runner import RunResult, StepResult, run_loop
-from edgeloop.protocol.messages import ReleaseRef, RolloutState
+from edgeloop.protocol.messages import ReleaseRef
 from edgeloop.release.repository import Repository
 from edgeloop.store.artifacts import Store
 from fleet import control_plane, devices, watcher
 
 HERE = Path(__file__).parent
-OVER = (RolloutState.FINISHED, RolloutState.STOPPED, RolloutState.ROLLED_BACK)
+SCENES = 7
 SEEN_AFTER = 400  # confirmed answers of release 3 in the south before its accuracy is told
 TOLD = {  # audit actions that are worth a line on the terminal
     "rollout.stage", "rollout.started", "rollout.stopped", "rollout.finished", "job.failed",
@@ -44,10 +44,8 @@ TOLD = {  # audit actions that are worth a line on the terminal
 }  # fmt: skip
 
 
-class SceneError(DeviceError):
+class SceneError(Exception):
     """A scene of the story did not happen in time."""
-
-    number = "E599"
 
 
 @dataclass(kw_only=True)
@@ -64,9 +62,9 @@ class Stage:
         )  # fmt: skip
 
     @contextmanager
-    def scene(self, number: str, title: str) -> Iterator[None]:
+    def scene(self, number: int, title: str) -> Iterator[None]:
         """One part of the story."""
-        self.say(f"[bold]{number}[/bold] {title}")
+        self.say(f"[bold]scene {number} of {SCENES}[/bold]  {title}")
         with self._bars:
             task = self._bars.add_task(title)
             yield
@@ -128,7 +126,7 @@ class Story:
     def wait_for(self, number: int) -> RolloutView:
         """Wait until a rollout is over."""
         self.until(
-            lambda: self.plane().rollout(number).state in OVER, f"rollout {number} must be over"
+            lambda: self.plane().rollout(number).state.over, f"rollout {number} must be over"
         )
         return self.plane().rollout(number)
 
@@ -138,7 +136,8 @@ class Story:
         while not happened():
             self.tell_audit()
             if time.monotonic() > deadline:
-                raise SceneError(f"scene of {self.patience:.0f} s", rule, todo="See the logs")
+                told = f"{rule}, and did not in {self.patience:.0f} s"
+                raise SceneError(f"{told}. See the logs in {self.work}")
             time.sleep(0.5)
         self.tell_audit()
 
@@ -154,7 +153,7 @@ class Story:
         since = (self.work / mark).stat().st_mtime
         return sum(
             view.window.confirmed
-            for view in all_windows(self.plane())
+            for view in windows_of(self.plane())
             if view.window.version == version
             and view.labels.get("site") == site
             and view.window.began >= since
@@ -171,41 +170,33 @@ class Story:
     def plane(self) -> FleetClient:
         """The control plane, which is up in every scene that asks for it."""
         if self.fleet is None:
-            raise SceneError("control plane", "must be up in this scene")
+            raise SceneError("the control plane must be up in this scene")
         return self.fleet
-
-
-def all_windows(fleet: FleetClient) -> list:
-    """Every stored window, oldest first."""
-    found, since = [], 0
-    while page := fleet.windows(since=since):
-        found, since = [*found, *page], page[-1].seq
-    return found
 
 
 def play(story: Story) -> list[Point]:
     """The whole story; what has happened before is only looked at."""
     stage, work = story.stage, story.work
-    with stage.scene("1-5", "data, recipe, passes, checks, release 1"):
+    with stage.scene(1, "data, recipe, passes, checks, release 1"):
         first = story.run_offline("loop.yaml")
         _keep_world(work)
     with control_plane(work) as story.fleet, devices(work, story.fleet):
         stage.say(f"   control plane at {story.fleet.url}, 8 devices in two groups")
-        with stage.scene("6", "release 1 goes out in stages"):
+        with stage.scene(2, "release 1 goes out in stages"):
             story.roll_out(first.release)
-        with stage.scene("8", "release 2 is smaller and faster, and passes every gate"):
+        with stage.scene(3, "release 2 is smaller, with less to compute, and passes every gate"):
             second = story.smaller()
-        with stage.scene("7", "the cameras of the south become brighter and slightly turned"):
+        with stage.scene(4, "the cameras of the south become brighter and slightly turned"):
             _touch(work / BRIGHTER)
         with watcher(work) if story.trigger else _nothing():
-            with stage.scene("8", "release 2 goes to its canaries"):
+            with stage.scene(5, "release 2 goes to its canaries"):
                 story.roll_out(second)
             _delist(story.loop(), second.version)
-            with stage.scene("9", "drift starts the loop again"):
+            with stage.scene(6, "drift starts the loop again"):
                 third = _third(story)
                 story.wait_for(third.id)
         _touch(work / SECOND_DAY)
-        with stage.scene("9", "the south answers with release 3, on images that it never sent"):
+        with stage.scene(7, "the south answers with release 3, on images that it never sent"):
             story.until(
                 lambda: story.confirmed(third.version, "south", SECOND_DAY) >= SEEN_AFTER,
                 f"{SEEN_AFTER} confirmed answers must come from the south",
@@ -227,20 +218,27 @@ def _third(story: Story) -> RolloutView:
 def _close(story: Story) -> list[Point]:
     """Check the ten points, write the report, print the table."""
     fleet, work = story.plane(), story.work
-    evidence = Evidence(
-        work=work,
-        store=story.store(),
-        repository=work / "repository",
-        devices=fleet.devices(),
-        rollouts=[fleet.rollout(r.id) for r in fleet.rollouts()],
-        audit=list(fleet.audit()),
-        windows=all_windows(fleet),
-    )
-    points = examine(evidence)
+    said = {
+        "devices": fleet.devices(),
+        "rollouts": [fleet.rollout(r.id) for r in fleet.rollouts()],
+        "audit": list(fleet.audit()),
+        "windows": windows_of(fleet),
+    }
     facts = collect(
-        story.loop(), story.store(), devices=evidence.devices, rollouts=evidence.rollouts,
-        audit=evidence.audit, windows=evidence.windows, blob_log=work / "fleet" / "blobs.jsonl",
+        story.loop(), story.store(), **said, blob_log=work / "fleet" / "blobs.jsonl",
+        fresh_since=(work / SECOND_DAY).stat().st_mtime,
     )  # fmt: skip
+    repository = work / "repository"
+    points = examine(
+        Evidence(
+            work=work,
+            store=story.store(),
+            repository=repository,
+            turns=facts.turns,
+            measure=facts.measure,
+            **said,
+        )
+    )
     (work / "points.json").write_text(json.dumps([asdict(point) for point in points], indent=1))
     extra = {f"{p.number} {p.title}": f"{'yes' if p.happened else 'no'}: {p.told}" for p in points}
     (work / "report.html").write_text(render(facts, extra=extra))
@@ -318,9 +316,9 @@ def main() -> int:
             work=told.work, stage=stage, trigger=not told.no_trigger, patience=told.patience
         )
         points = play(story)
-    except EdgeloopError as fault:
-        stage.console.print(f"[red]{fault}[/red]", highlight=False)
-        return fault.exit_code
+    except (EdgeloopError, SceneError) as fault:
+        stage.console.print(str(fault), style="red", highlight=False, markup=False)
+        return getattr(fault, "exit_code", 1)
     print_table(stage, points)
     stage.say(f"report: {told.work / 'report.html'}")
     return 0 if all(point.happened for point in points) else 1

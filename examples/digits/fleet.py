@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from edgeloop.agent import settings as agent_settings
+from edgeloop.agent.enrolment import enrol
 from edgeloop.clock import SystemClock
 from edgeloop.errors import UnreachableError
 from edgeloop.fleet.client import FleetClient
@@ -80,7 +80,7 @@ def watcher(work: Path) -> Iterator[None]:
 
 def _enrol(work: Path, fleet: FleetClient, name: str) -> None:
     site = name.partition("-")[0]
-    agent_settings.enrol(
+    enrol(
         work / "devices" / name,
         server=fleet.url,
         token=fleet.create_token({"site": site}).token,

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from world import BRIGHTER, SECOND_DAY
+from multiplications import multiplications
 
 from edgeloop.fleet.views import AuditLine, DeviceView, RolloutView, WindowView
 from edgeloop.loop.lineage import trace
-from edgeloop.protocol.messages import ChannelList, JobState, RolloutState
+from edgeloop.loop.report.facts import Turn
+from edgeloop.loop.report.story import turn
+from edgeloop.loop.report.words import listed, size
+from edgeloop.protocol.messages import ChannelList, JobState, RolloutState, Window
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.release.repository import read_list
 from edgeloop.store.artifacts import Store
@@ -44,6 +47,8 @@ class Evidence:
     rollouts: list[RolloutView]
     audit: list[AuditLine]
     windows: list[WindowView]
+    turns: tuple[Turn, ...]  # as the report tells them
+    measure: str  # what the report calls quality
 
     @cached_property
     def listing(self) -> ChannelList:
@@ -68,17 +73,9 @@ class Evidence:
         """The blob server's log."""
         return [json.loads(line) for line in (self.work / "fleet" / "blobs.jsonl").open()]
 
-    def accuracy(self, version: int, site: str, since: float) -> tuple[float, int]:
-        """Share of confirmed answers that were right, and how many were confirmed."""
-        seen = [
-            view.window
-            for view in self.windows
-            if view.window.version == version
-            and view.labels["site"] == site
-            and view.window.began >= since
-        ]
-        confirmed = sum(window.confirmed for window in seen)
-        return sum(window.quality for window in seen) / max(1, confirmed), confirmed
+    def graph(self, version: int) -> Path:
+        """The ONNX file of a release."""
+        return self.bundle(version).files["model.onnx"]
 
 
 def examine(evidence: Evidence) -> list[Point]:
@@ -91,7 +88,7 @@ def _judge(
 ) -> Point:
     try:
         happened, told = rule(evidence)
-    except (StopIteration, LookupError, FileNotFoundError) as fault:
+    except (StopIteration, LookupError, FileNotFoundError, ValueError) as fault:
         happened, told = False, f"no record of it ({type(fault).__name__})"
     return Point(number=number, title=title, happened=happened, told=told)
 
@@ -102,9 +99,10 @@ def data(evidence: Evidence) -> tuple[bool, str]:
         a for a in evidence.store.lineage(evidence.rollout(1).digest) if a.kind == "snapshot"
     )
     split = next(a for a in evidence.store.artifacts("snapshot") if rows.digest in a.parents)
-    parts = split.meta["statistics"]["split"]["classes"]
+    parts = split.meta["statistics"]["split"]["rows"]
     good = sum(parts.values()) == rows.meta["rows"] == 4000 and min(parts.values()) > 0
-    return good, f"{rows.meta['rows']} images, {parts}, {rows.digest[7:19]}"
+    told = ", ".join(f"{many} {part}" for part, many in parts.items())
+    return good, f"{rows.meta['rows']} images ({told}), {rows.digest[7:19]}"
 
 
 def recipe(evidence: Evidence) -> tuple[bool, str]:
@@ -125,8 +123,8 @@ def passes(evidence: Evidence) -> tuple[bool, str]:
     made = [a.made_by.plugin for a in evidence.store.lineage(evidence.rollout(1).digest)]
     taken = BundleInfo.model_validate(evidence.bundle(1).meta).model["inputs"][0]
     good = {"pass/export_onnx.v1", "pass/quantize.v1"} <= set(made) and taken["dtype"] == "uint8"
-    size = next(layer.size for layer in evidence.bundle(1).layers if layer.name == "model.onnx")
-    return good, f"{taken['dtype']}{taken['shape']} in, {size} bytes of graph"
+    shape = " x ".join(str(axis) for axis in taken["shape"])
+    return good, f"{shape} {taken['dtype']} in, {size(evidence.graph(1).stat().st_size)} of graph"
 
 
 def checks(evidence: Evidence) -> tuple[bool, str]:
@@ -137,18 +135,19 @@ def checks(evidence: Evidence) -> tuple[bool, str]:
         for finding in evidence.store.lineage(evidence.rollout(version).digest)
         if finding.kind == "finding" and finding.digest in evidence.bundle(version).parents
     )
-    return set(verdicts) == {"pass"} and verdicts[
-        "pass"
-    ] >= 21, f"{dict(verdicts)} in three releases"
+    told = ", ".join(f"{many} {verdict}" for verdict, many in sorted(verdicts.items()))
+    good = set(verdicts) == {"pass"} and verdicts["pass"] >= 21
+    return good, f"{told}, in three releases"
 
 
 def release(evidence: Evidence) -> tuple[bool, str]:
     """Signed bundles in an OCI layout that is whole."""
-    versions = [line.version for line in evidence.listing.releases]
+    versions = [str(line.version) for line in evidence.listing.releases]
     faults = evidence.store.verify()
-    delisted = [line.version for line in evidence.listing.delisted]
-    good = versions == [1, 3] and delisted == [2] and not faults
-    return good, f"listed {versions}, delisted {delisted}, store whole"
+    delisted = [str(line.version) for line in evidence.listing.delisted]
+    good = versions == ["1", "3"] and delisted == ["2"] and not faults
+    whole = f"store has {len(faults)} faults" if faults else "store whole"
+    return good, f"listed {listed(versions)}; delisted {listed(delisted)}; {whole}"
 
 
 def fleet(evidence: Evidence) -> tuple[bool, str]:
@@ -164,27 +163,29 @@ def fleet(evidence: Evidence) -> tuple[bool, str]:
         for group in (0, 1)
         for stage in (0, 1)
     )
-    return good and in_order, f"8 devices, {stages} per stage, {len(jobs)} succeeded"
+    succeeded = sum(job.state is JobState.SUCCEEDED for job in jobs)
+    by_stage = listed([str(many) for many in stages])
+    return good and in_order, f"{len(names)} devices, {by_stage} by stage, {succeeded} succeeded"
 
 
 def work(evidence: Evidence) -> tuple[bool, str]:
     """Every answer in a device's log is counted once by the control plane."""
-    answered = counted = lost = 0
+    answered = counted = unlogged = lost = 0
     for name in DEVICES:
         folder = evidence.work / "devices" / name
         answered += _count(folder / "journal.sqlite", "select count(*) from answers")
-        counted += sum(v.window.answers for v in evidence.windows if v.name == name)
-        counted += sum(
-            json.loads(payload)["answers"]
-            for (payload,) in _rows(folder / "signals.sqlite", "select payload from windows")
-        )
+        home = [view.window for view in evidence.windows if view.name == name]
+        waiting = _rows(folder / "signals.sqlite", "select payload from windows")
+        told = [*home, *(Window.model_validate_json(payload) for (payload,) in waiting)]
+        counted += sum(window.answers for window in told)
+        unlogged += sum(window.unlogged for window in told)
         lost += WINDOW * ((folder / "starts").read_text().count("start") - 1)
-    good = 0 <= answered - counted <= lost and answered > 1000
-    return good, f"{answered} answers in the devices' logs, {counted} counted"
+    good = 0 <= answered + unlogged - counted <= lost and answered > 1000
+    return good, f"{answered} answers in the devices' logs, {unlogged} in none, {counted} counted"
 
 
 def bad_release(evidence: Evidence) -> tuple[bool, str]:
-    """The canary went back by itself, the rollout stopped, the others never fetched."""
+    """Release 2 is less work; its canary went back by itself, and the others never fetched it."""
     rollout = evidence.rollout(2)
     south = [job for job in rollout.jobs if job.group == 1 and job.state is JobState.FAILED]
     back = [
@@ -199,10 +200,10 @@ def bad_release(evidence: Evidence) -> tuple[bool, str]:
     }
     good = bool(south and back and only) and rollout.state is RolloutState.STOPPED
     good = good and fetchers <= offered and len(offered) <= 2 and None not in fetchers
-    return (
-        good,
-        f"{south[0].device_name}: {south[0].reason}; fetched by {len(fetchers)} of 8 devices",
-    )
+    before, after = (multiplications(evidence.graph(version)) for version in (1, 2))
+    fewer = f"{1 - after / before:.0%} fewer multiplications than release 1"
+    told = f"{fewer}; {south[0].device_name}: {south[0].reason}"
+    return good and after < before, f"{told}; fetched by {len(fetchers)} of 8 devices"
 
 
 def closing(evidence: Evidence) -> tuple[bool, str]:
@@ -214,16 +215,16 @@ def closing(evidence: Evidence) -> tuple[bool, str]:
     )  # fmt: skip
     third = evidence.rollout(3)
     ran = [d.report.running.version for d in evidence.devices if d.report and d.report.running]
-    changed = (evidence.work / BRIGHTER).stat().st_mtime
-    before, of_before = evidence.accuracy(1, "south", changed)
-    second_day = (evidence.work / SECOND_DAY).stat().st_mtime
-    after, of_after = evidence.accuracy(3, "south", second_day)
+    (south,) = evidence.turns
+    before, after = south.quality
     declared = BundleInfo.model_validate(evidence.bundle(3).meta).declared
     differs = {one.profile: one.disagreement for one in declared}
     good = fired.id > stopped.id and third.state is RolloutState.FINISHED and ran == [3] * 8
     good = good and differs["field:south"] > 2 * differs["clean"] and after >= before + BETTER
-    told = f"south {before:.1%} of {of_before} right before, {after:.1%} of {of_after} after"
-    return good and min(of_before, of_after) >= 100, f"{told}; declared to differ {differs}"
+    told = ", ".join(f"{share:.1%} on inputs like {name}" for name, share in differs.items())
+    good = good and south.fresh and (south.group, south.before, south.after) == ("south", 1, 3)
+    won = turn(south, evidence.measure)
+    return good and min(south.confirmed) >= 100, f"{won} It declared to differ {told}"
 
 
 def told(evidence: Evidence) -> tuple[bool, str]:

@@ -2,13 +2,16 @@
 
 EdgeloopError
 ├── InputError            exit 2   what a person wrote
-│   ├── LoopFileError       E101
+│   ├── FileFaultsError     a file with all its faults
+│   │   ├── LoopFileError     E101
+│   │   └── StudyFileError    E821
 │   ├── UnknownPluginError  E102
 │   ├── OverrideError       E103
 │   ├── DataError           E110
 │   ├── DataSourceError     E111
 │   ├── ModelError          E120
-│   └── InputMismatchError  E121
+│   ├── InputMismatchError  E121
+│   └── BatchError          E825
 ├── StoreError            exit 3   what lies on disk
 │   ├── ArtifactMissingError  E201
 │   ├── DigestError           E202
@@ -26,14 +29,17 @@ EdgeloopError
 │   ├── AdmissionError      E502
 │   ├── NoSlotError         E503
 │   ├── AgentFolderError    E504
-│   └── SamplesError        E505
+│   ├── SamplesError        E505
+│   ├── EnrolmentError      E506
+│   └── RowsFailedError     E826
 ├── FleetError            exit 7   what the control plane says or cannot be asked
 │   ├── UnreachableError    E601
 │   ├── UnauthorizedError   E602
 │   ├── NotFoundError       E603
 │   ├── ConflictError       E604
 │   ├── PortInUseError      E605
-│   └── ProtocolError       E606
+│   ├── ProtocolError       E606
+│   └── DatabaseError       E607
 └── GroundError           exit 8   what is missing on this machine
     ├── MissingExtraError   E701
     └── TrackingError       E702
@@ -41,7 +47,8 @@ EdgeloopError
 A number is never reused. Each has a page, ``docs/errors/<number>.md``.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 
 class EdgeloopError(Exception):
@@ -62,6 +69,10 @@ class EdgeloopError(Exception):
         todo = f". {self.todo}" if self.todo else ""
         return f"[{self.number}] {self.thing} {self.rule}{got}{todo}"
 
+    def to_json(self) -> dict[str, object]:
+        """What programs get of an error: its number and its whole text."""
+        return {"number": self.number, "message": str(self)}
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.thing, self.rule, self.got, self.todo))
 
@@ -78,10 +89,31 @@ class InputError(EdgeloopError):
     exit_code = 2
 
 
-class LoopFileError(InputError):
+class FileFaultsError(InputError):
+    """A YAML file has faults; ``thing`` is its path and ``rule`` lists every fault."""
+
+    faults: Sequence[Mapping[str, object]] = ()  # each: line (or None), field, rule, value
+
+    def carrying(self, faults: Sequence[Mapping[str, object]]) -> Self:
+        """The same error, with every fault by itself for programs."""
+        self.faults = tuple(faults)
+        return self
+
+    def to_json(self) -> dict[str, object]:
+        """With every fault by itself; none where the file could not be read at all."""
+        return {**super().to_json(), "faults": [dict(fault) for fault in self.faults]}
+
+
+class LoopFileError(FileFaultsError):
     """The loop file has faults; ``thing`` is its path and ``rule`` lists every fault."""
 
     number = "E101"
+
+
+class StudyFileError(FileFaultsError):
+    """The study file has faults; ``thing`` is its path and ``rule`` lists every fault."""
+
+    number = "E821"
 
 
 class UnknownPluginError(InputError):
@@ -118,6 +150,12 @@ class InputMismatchError(InputError):
     """What an application asks does not fit the model's input signature."""
 
     number = "E121"
+
+
+class BatchError(InputError):
+    """The rows of a batch, or the file for its answers, are not what they must be."""
+
+    number = "E825"
 
 
 class StoreError(EdgeloopError):
@@ -229,6 +267,18 @@ class SamplesError(DeviceError):
     number = "E505"
 
 
+class EnrolmentError(DeviceError):
+    """What a device is to be told breaks a rule; its one-time token was not spent."""
+
+    number = "E506"
+
+
+class RowsFailedError(DeviceError):
+    """A batch went to its end, and some of its rows could not be answered."""
+
+    number = "E826"
+
+
 class FleetError(EdgeloopError):
     """The control plane refused, or could not be asked."""
 
@@ -269,6 +319,12 @@ class ProtocolError(FleetError):
     """A message has a version or a form that this side does not speak."""
 
     number = "E606"
+
+
+class DatabaseError(FleetError):
+    """The control plane's database is damaged, or by a newer edgeloop; it is left as it is."""
+
+    number = "E607"
 
 
 class GroundError(EdgeloopError):

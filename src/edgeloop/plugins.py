@@ -20,6 +20,8 @@ from edgeloop.types import Budget, Finding, Model, Progress, Session, Snapshot, 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from edgeloop.types import Array
+
 KINDS = {  # kind -> the room whose modules hold ours
     "source": "edgeloop.data",
     "split": "edgeloop.data",
@@ -89,6 +91,19 @@ class Source(Protocol):
     """A data set by address: rows in, snapshot out."""
 
     def load(self, context: Context) -> Snapshot: ...
+
+
+class Split(Protocol):
+    """How rows are divided. ``by`` names the column that decides; None is the target.
+
+    ``parts`` is the part of each row (uint8[n], index into ``PARTS``) by that column's values; with
+    ``rare`` it never raises for too few rows, it keeps them for training.
+    """
+
+    by: str | None
+
+    def run(self, snapshot: Snapshot, context: Context) -> Snapshot: ...
+    def parts(self, values: Array, *, rare: bool = False) -> Array: ...
 
 
 class Recipe(Protocol):

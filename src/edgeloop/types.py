@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from edgeloop import arrayfiles
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -27,10 +29,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """One input or output of a graph. ``shape`` is without the batch axis, e.g. ``(28, 28)``."""
+    """One input or output of a graph. ``shape`` is without the batch axis, e.g. ``(28, 28)``.
+
+    Texts (dtype ``str``) are numpy object arrays of Python ``str``; one that is missing is ``""``.
+    """
 
     name: str
-    dtype: str  # numpy's name: "uint8", "float32", "int64"
+    dtype: str  # numpy's name: "uint8", "float32", "int64"; or "str"
     shape: tuple[int, ...]
 
 
@@ -70,7 +75,7 @@ class Artifact:
     """Anything the loop made: immutable, named by its manifest's digest."""
 
     digest: str
-    kind: str  # "snapshot", "model", "finding", "bundle", "run"
+    kind: str  # "snapshot", "model", "finding", "bundle", "run", "study"
     meta: Mapping[str, Json]
     layers: tuple[Layer, ...]
     parents: tuple[str, ...]
@@ -94,6 +99,8 @@ class Model:
 
     ``format`` says what ``files`` are: ``"torch"`` (``weights.safetensors``, rebuilt by ``recipe``)
     or a form that a runtime loads, e.g. ``"onnx"`` (``model.onnx``, raw inputs to answer).
+    ``inputs`` are what an application gives. ``program`` declares the steps that lie between them
+    and the answer, ``{"step": name, ...}`` each; empty means the graph alone.
     """
 
     format: str
@@ -102,6 +109,7 @@ class Model:
     files: Mapping[str, Path]
     recipe: str = ""  # registry name of the recipe that can rebuild a "torch" model
     notes: Mapping[str, Json] = field(default_factory=dict)  # curves, architecture, scheme ...
+    program: tuple[Mapping[str, Json], ...] = ()
     kind: str = "model"
 
     def to_meta(self) -> Json:
@@ -114,6 +122,7 @@ class Model:
             ],
             "recipe": self.recipe,
             "notes": dict(self.notes),
+            "program": [dict(one) for one in self.program],
         }
 
     @classmethod
@@ -129,6 +138,7 @@ class Model:
             files=files,
             recipe=meta["recipe"],
             notes=meta["notes"],
+            program=tuple(meta["program"]),
         )
 
 
@@ -137,11 +147,12 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Rows of data by column, in ``.npy`` shards, with what is known of them.
+    """Rows of data by column, in shards, with what is known of them.
 
-    Files are ``<column>-<nnnnn>.npy`` (first axis: rows) and, once split, ``split-00000.npy``
-    (uint8, index into :data:`PARTS`). ``profiles`` names the populations that rows come from
-    (``clean``, ``field:south``); with more than one, the column ``profile`` (uint8) indexes it.
+    Files are ``<column>-<nnnnn>.npy`` (first axis: rows; a JSON list in ``.json`` where the column
+    holds texts) and, once split, ``split-00000.npy`` (uint8, index into :data:`PARTS`).
+    ``profiles`` names the populations that rows come from (``clean``, ``field:south``); with more
+    than one, the column ``profile`` (uint8) indexes it.
     """
 
     name: str
@@ -164,7 +175,7 @@ class Snapshot:
         if name == "profile" and not names:
             values = np.zeros(self.rows, dtype=np.uint8)
         else:
-            values = np.concatenate([np.load(self.files[n], allow_pickle=False) for n in names])
+            values = np.concatenate([arrayfiles.load(self.files[name]) for name in names])
         if part is None:
             return values
         chosen: Array = values[self.column("split") == PARTS.index(part)]
@@ -267,9 +278,13 @@ class Budget:
 
 
 class Session(Protocol):
-    """A loaded model. ``run`` takes and gives arrays whose first axis is the batch."""
+    """A loaded model. ``run`` takes and gives arrays whose first axis is the batch.
+
+    ``fresh`` is the same loaded model without memory of earlier rows: itself where it has none.
+    """
 
     def run(self, inputs: Arrays) -> dict[str, Array]: ...
+    def fresh(self) -> Session: ...
 
 
 Progress: TypeAlias = Callable[[str, int, int], None]  # (what, done, total)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from edgeloop.agent.admission import latency, load_measured, memory, percentile, target_fits
+from edgeloop.agent.admission import fits, latency, load_measured, memory, percentile
 from edgeloop.agent.device import Device, execution_class
 from edgeloop.types import Verdict
 
@@ -26,8 +28,14 @@ SPREAD = [1.0] * 40 + [9.0] * 10
     ],
 )
 def test_a_release_is_for_its_targets(targets: tuple[str, ...], verdict: str, reason: str) -> None:
-    found = target_fits(targets, HERE)
+    found, _ = fits(targets, ("onnx",), HERE)
     assert (found.verdict, found.reason) == (verdict, reason)
+
+
+def test_a_device_must_have_the_runtime_and_every_step_that_a_release_needs() -> None:
+    _, found = fits((), ("onnx", "tokenize", "window"), replace(HERE, runtimes=("onnx", "window")))
+    assert found.verdict == "fail"
+    assert found.reason == "needs tokenize, this device has onnx, window"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +95,9 @@ def test_a_slot_beyond_its_memory_is_loaded_a_second_time() -> None:
 
         def golden_samples(self) -> tuple[dict[str, int], dict[str, int]]:
             return {}, {}
+
+        def fresh(self) -> Slot:
+            return self
 
         def run(self, _: object) -> None:
             """Answer nothing."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import urllib3
 from tests.agent.test_update import installed
-from tests.agent.world import World
+from tests.agent.world import Factory, World
 from typer.testing import CliRunner
 
 from edgeloop.agent.__main__ import main, status
@@ -56,6 +56,8 @@ def test_an_agent_answers_over_http_without_a_network_and_ends_on_sigterm(folder
         about = first_line(process)
         assert json.loads((folder / "endpoint.json").read_text()) == about
         assert urllib3.request("GET", f"{about['url']}/v2/health/ready").status == 200
+        said = status(folder)
+        assert (said["running"], said["pid"]) == (True, process.pid)
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert not (folder / "endpoint.json").exists()
@@ -74,6 +76,7 @@ def test_status_says_what_runs(folder: Path, capsys: pytest.CaptureFixture[str])
     said = json.loads(capsys.readouterr().out)
     assert said == json.loads(json.dumps(status(folder)))
     assert (said["state"], said["current"]["version"], said["failed"]) == ("committed", 1, {})
+    assert (said["running"], said["pid"]) == (False, None)
 
 
 def test_an_error_goes_to_stderr_with_its_exit_status(
@@ -96,10 +99,10 @@ def test_a_label_has_a_name_and_a_value(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_a_control_plane_that_is_not_there_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, factory: Factory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "root.json"
-    root.write_text("{}")
+    root.write_bytes(factory.repository.root())
     told = ["enrol", "--folder", str(tmp_path), "--server", "http://127.0.0.1:9", "--token", "t"]
     told += ["--name", "d1", "--model", "sorter", "--root", str(root), "--label", "site=south"]
     assert main(told) == 7

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tests.agent.test_device_signals import ANSWERS, meaning
 from tests.agent.world import pictures
 
 from edgeloop.agent.recent import Given, Recent
 from edgeloop.agent.samples import Samples
+from edgeloop.arrayfiles import array_of
 from edgeloop.protocol.messages import SampleRequest
 from edgeloop.testing.clock import FakeClock
 
@@ -46,7 +45,7 @@ def test_a_confirmed_input_is_given_with_its_truth(samples: Samples, clock: Fake
     assert batch is not None
     assert batch.request == 3
     (sample,) = batch.samples
-    image = np.load(io.BytesIO(base64.b64decode(sample.inputs["image"])), allow_pickle=False)
+    (image,) = array_of(base64.b64decode(sample.inputs["image"]))
     assert (image == pictures(3, 1)[0]).all()
     assert sample.truth == "left"
 

@@ -202,7 +202,8 @@ def test_only_loopback_is_listened_on(world: World) -> None:
     with pytest.raises(ProtocolError) as caught, serving(world.agent, "0.0.0.0:0"):
         pass
     assert str(caught.value) == (
-        "[E606] listen address '0.0.0.0:0' must be loopback and a port, such as 127.0.0.1:8080"
+        "[E606] listen address '0.0.0.0:0' must be loopback and a port of 0 to 65535, "
+        "such as 127.0.0.1:8080"
     )
 
 

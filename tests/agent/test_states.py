@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeloop.agent import durable
+from edgeloop import durable
 from edgeloop.agent.states import BUSY, MOVES, RESTING, Event, Ledger, move
 from edgeloop.errors import AgentFolderError, DiskFullError, TransitionError
 from edgeloop.protocol.messages import State

@@ -271,7 +271,8 @@ def test_a_bundle_for_a_runtime_that_is_not_here_is_rejected(world: World) -> No
     world.rest()
     outcome = world.plane.reports[-1]["outcome"]
     assert outcome["result"] == "REJECTED"
-    assert "runtime: needs runtime abacus, this device has" in outcome["reason"]
+    assert "runtime: needs abacus, this device has" in outcome["reason"]
+    assert world.plane.fetched() == []
 
 
 def test_a_bundle_whose_golden_samples_answer_otherwise_is_not_tried(world: World) -> None:

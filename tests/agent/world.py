@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from edgeloop import arrayfiles
 from edgeloop.agent.agent import Agent
 from edgeloop.agent.transport import Reply, bounded
-from edgeloop.answers.label import Label
 from edgeloop.errors import UnreachableError
+from edgeloop.plugins import get
 from edgeloop.protocol.messages import (
     Desired,
     Probation,
@@ -25,7 +26,6 @@ from edgeloop.protocol.messages import (
 )
 from edgeloop.release.bundle import BundleDraft, BundleInfo, DeclaredProfile, DeviceLimits, Golden
 from edgeloop.release.repository import Repository
-from edgeloop.runtimes.onnx import OnnxRuntime
 from edgeloop.sketches.features import summarise
 from edgeloop.sketches.profile import Profile
 from edgeloop.store.artifacts import Store
@@ -116,23 +116,26 @@ class Factory:
         limits: DeviceLimits | None = None,
         targets: tuple[str, ...] = (),
         golden_shift: float = 0,
-        runtime: str = "onnx",
+        runtime: str = "",
+        graph: Callable[[Path], Model] | None = None,
         **about_network: Any,
     ) -> Artifact:
-        """``profiles``: name -> (brightness, declared disagreement)."""
+        """``profiles``: name -> (brightness, declared disagreement).
+
+        ``graph`` writes another model than ``network`` into a folder; ``runtime`` is a false name.
+        """
         self.made += 1
         scratch = self.folder / f"scratch-{self.made}"
         scratch.mkdir()
-        model = network(scratch / "model.onnx", **about_network)
-        session = OnnxRuntime().load(model, Budget())
+        made = graph or (lambda folder: network(folder / "model.onnx", **about_network))
+        model = made(scratch)
+        session = get("runtime", model.format)().load(model, Budget())
         golden = {"image": pictures(1, 8)}
         answers = session.run(golden)
         answers["probabilities"] = answers["probabilities"] + np.float32(golden_shift)
-        files = dict(model.files)
-        for side, arrays in (("in", golden), ("out", answers)):
-            for name, values in arrays.items():
-                files[f"golden-{side}.{name}.npy"] = scratch / f"golden-{side}.{name}.npy"
-                np.save(files[f"golden-{side}.{name}.npy"], values, allow_pickle=False)
+        named = {f"in.{name}": values for name, values in golden.items()}
+        named |= {f"out.{name}": values for name, values in answers.items()}
+        files = {**model.files, "golden.zip": arrayfiles.pack(named, scratch / "golden.zip")}
         declared = []
         for number, (name, (bright, differ)) in enumerate((profiles or {"clean": (0, 0)}).items()):
             feed = {"image": pictures(2, 400, bright)}
@@ -146,13 +149,13 @@ class Factory:
                     profile=name,
                     rows=400,
                     disagreement=differ,
-                    confidence=float(Label(classes=CLASSES).confidence(given).mean()),
+                    claims={"confidence": float(given["probabilities"].max(axis=1).mean())},
                     against=against.digest if against else None,
                 )
             )
         info = BundleInfo(
             name="sorter",
-            runtime=runtime,
+            runtime=runtime or model.format,
             targets=targets,
             signals={"image": "image"},
             golden=Golden(rows=8, tolerance={"any": 0.01}),
@@ -171,7 +174,12 @@ class Factory:
         """Put a bundle on the channel's signed list."""
         manifest = self.store.layout.read(bundle.digest)
         return self.repository.publish(
-            manifest, name="sorter", channel="stable", plan=plan, targets=targets
+            manifest,
+            name="sorter",
+            channel="stable",
+            plan=plan,
+            targets=targets,
+            needs=BundleInfo.model_validate(bundle.meta).needs,
         )
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from edgeloop.answers.worse import Declared, Limits, Standing, evidence_above, judge
 
-LIMITS = Limits(answers=200, margin=0.05, confidence_margin=0.08, errors=0.01, alpha=0.01)
-CLEAN = Declared(profile="clean", rows=1000, disagreement=0.02, confidence=0.95)
+LIMITS = Limits(answers=200, margin=0.05, claim_margin=0.08, errors=0.01, alpha=0.01)
+CLEAN = Declared(profile="clean", rows=1000, disagreement=0.02, claims={"confidence": 0.95})
 
 
 def watch(disagreement, confidence, errors=0.0, declared=CLEAN, seed=1, most=1000):
@@ -18,7 +18,9 @@ def watch(disagreement, confidence, errors=0.0, declared=CLEAN, seed=1, most=100
         seen[0].append(float(source.random() < disagreement))
         seen[1].append(min(1.0, max(0.0, source.gauss(confidence, 0.1))))
         seen[2].append(float(source.random() < errors))
-        found = judge(declared, LIMITS, disagreements=seen[0], confidences=seen[1], errors=seen[2])
+        found = judge(
+            declared, LIMITS, disagreements=seen[0], claims={"confidence": seen[1]}, errors=seen[2]
+        )
         if found.standing is not Standing.WATCHING:
             return found, count
     raise AssertionError("no verdict")
@@ -38,7 +40,9 @@ def test_a_slot_that_disagrees_far_more_than_declared_fails_early():
 
 
 def test_much_disagreement_passes_when_it_was_declared():
-    declared = Declared(profile="field:south", rows=80, disagreement=0.3, confidence=0.9)
+    declared = Declared(
+        profile="field:south", rows=80, disagreement=0.3, claims={"confidence": 0.9}
+    )
     found, _ = watch(0.3, 0.9, declared=declared)
     assert found.standing is Standing.PASSED
 
@@ -75,6 +79,6 @@ def test_evidence_is_a_positive_number_for_any_values(values, mean):
 
 
 def test_without_a_declaration_against_the_current_release_confidence_is_still_judged():
-    declared = Declared(profile="clean", rows=1000, disagreement=None, confidence=0.95)
+    declared = Declared(profile="clean", rows=1000, disagreement=None, claims={"confidence": 0.95})
     assert watch(0.9, 0.95, declared=declared)[0].standing is Standing.PASSED
     assert watch(0.9, 0.6, declared=declared)[0].standing is Standing.FAILED

@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from boxes_side import detector, scenes  # noqa: F401  (fixtures)
 from model_side import (  # noqa: F401  (fixtures)
     int8_model,
     onnx_model,

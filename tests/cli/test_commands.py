@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from edgeloop.cli.loop import _row
 from edgeloop.cli.main import app
 from edgeloop.errors import all_errors
 from edgeloop.loop.file import load_loop
 from edgeloop.loop.runner import run_loop
 from edgeloop.store.artifacts import Store
+from edgeloop.types import Finding, Verdict
 
 RUNNER = CliRunner()
 
@@ -71,7 +73,18 @@ def test_an_error_goes_to_stderr_with_its_exit_code_and_as_json_when_asked(tmp_p
     )
     asked = program("validate", missing, "--format", "json")
     error = json.loads(asked.stderr)["error"]
-    assert (error["number"], error["message"] + "\n") == ("E101", plain.stderr)
+    assert error == {"number": "E101", "message": plain.stderr.rstrip("\n"), "faults": []}
+
+
+def test_the_faults_of_a_loop_file_are_told_to_programs_one_by_one(loop_path):
+    loop_path.write_text(loop_path.read_text() + "seed: 2001-01-01\nsurprise: 1\n")
+    asked = program("validate", loop_path, "--format", "json")
+    assert json.loads(asked.stderr)["error"]["faults"][-1] == {
+        "line": 9,
+        "field": "surprise",
+        "rule": "must be a known field",
+        "value": 1,
+    }
 
 
 def test_ls_show_lineage_verify_and_gc_tell_of_a_store(ran):
@@ -89,9 +102,34 @@ def test_ls_show_lineage_verify_and_gc_tell_of_a_store(ran):
     ]  # fmt: skip
     assert story["checks"][0]["verdict"] == "pass"
     assert story["signers"][0]["target"] == "stable/_toy.1.json"
-    assert told("verify", "--store", store) == {"faults": []}
+    assert told("verify", "--store", store)["faults"] == []
     assert told("gc", "--store", store)["bytes"] >= 0
-    assert told("verify", "--store", store) == {"faults": []}
+    assert told("verify", "--store", store)["faults"] == []
+
+
+def test_a_run_tells_limits_and_what_is_released_already(loop_path):
+    first = call("run", loop_path).splitlines()
+    assert first[0].split() == ["check", "verdict", "value", "95", "%", "interval", "limit"]
+    assert first[1] == "  toy_right  pass     1                     >= 0.9"
+    assert first[2].startswith("release 1 of stable/toy: sha256:")
+    assert first[2].endswith(" (6 of 6 steps ran)")
+    assert (
+        call("run", loop_path).splitlines()[2].startswith("already released as 1 of stable/toy: ")
+    )
+    call("run", loop_path, "passes.0.toy_round.digits=4")
+    again = told("run", loop_path)
+    assert (again["already_released"], again["newest_release"]) == (True, 2)
+    last = call("run", loop_path).splitlines()[2]
+    assert last.startswith("already released as 1 of stable/toy, whose newest is 2: sha256:")
+
+
+def test_a_check_shows_its_interval_and_why_it_has_no_value():
+    measured = Finding(
+        check="a", verdict=Verdict.PASS, value=0.5, unit="ms", limit="<= 1 ms", interval=(0.4, 0.61)
+    )
+    first = Finding(check="b", verdict=Verdict.PASS, reason="nothing before it")
+    assert _row(measured) == ("a", "pass", "0.5 ms", "0.4 to 0.61", "<= 1 ms")
+    assert _row(first) == ("b", "pass", "", "", "nothing before it")
 
 
 def test_a_damaged_store_is_exit_code_3(ran):
@@ -164,12 +202,6 @@ def test_fleet_up_starts_a_control_plane_once_and_fleet_stop_ends_it(ran):
     finally:
         assert told("fleet", "stop", "--folder", folder) == {"stopped": True}
     assert told("fleet", "stop", "--folder", folder) == {"stopped": False}
-
-
-def test_doctor_says_what_is_missing_and_exits_8_only_for_what_is_needed():
-    rows = told("doctor", "--need", "device")
-    assert {row["what"] for row in rows} >= {"python", "free space", "extra device"}
-    assert RUNNER.invoke(app, ["doctor", "--need", "telepathy"]).exit_code == 8
 
 
 def test_help_and_the_package_itself_import_nothing_heavy():

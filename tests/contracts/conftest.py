@@ -1,6 +1,8 @@
 """What plugins are shown: a small snapshot, and what was made of it, once per test session."""
 
 import dataclasses
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,11 @@ from PIL import Image
 from edgeloop.data.snapshot import write
 from edgeloop.plugins import Context, get
 from edgeloop.types import AnswerSpec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from table_side import towns, trees  # noqa: F401  (fixtures)
+from text_side import encoder, encoder_graph, mails, tiny  # noqa: F401
 
 ROWS = 120
 CLASSES = ("dark", "light", "left")

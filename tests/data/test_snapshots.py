@@ -71,14 +71,17 @@ def test_a_column_is_cut_into_shards_of_at_most_eight_mebibytes(tmp_path):
             "[E110] column 'x' of snapshot toy must have 40 rows as the target has, got 7",
         ),
         (
-            {"x": np.array(["a"] * 40)},
-            "[E110] column 'x' of snapshot toy must hold numbers, got dtype <U1",
+            {"x": np.ones(40, complex)},
+            (
+                "[E110] column 'x' of snapshot toy must hold numbers, times or texts, "
+                "got dtype complex128"
+            ),
         ),
         (
             {"y": np.arange(40) % 3},
             (
-                "[E110] column 'y' of snapshot toy must hold whole numbers from 0 to 1, one per "
-                "row, got int64[40] from 0 to 2. Each number is the index of one of the classes"
+                "[E110] target 'y' of snapshot toy must hold whole numbers from 0 to 1, one per "
+                "row, each the index of a class, got int64[40] from 0 to 2"
             ),
         ),
     ],
@@ -87,6 +90,26 @@ def test_a_broken_column_is_named_with_the_rule_that_it_breaks(tmp_path, columns
     with pytest.raises(DataError) as caught:
         made(tmp_path, **columns)
     assert str(caught.value) == message
+
+
+def test_texts_times_and_missing_values_come_back_as_they_were(tmp_path):
+    texts = np.array(["Zürich", "", "[1]", "a\nb"] * 10, dtype=object)
+    times = np.arange(40).astype("datetime64[s]")
+    gaps = np.where(np.arange(40) % 2, np.nan, 1.5).astype(np.float32)
+    snapshot = write(
+        name="toy",
+        inputs={"city": texts, "time": times, "x": gaps},
+        target=("y", np.arange(40) % 2),
+        answer=ANSWER,
+        scratch=tmp_path,
+        provenance={},
+    )
+    dtypes = {column.name: column.dtype for column in snapshot.columns}
+    assert (dtypes["city"], dtypes["time"]) == ("str", "datetime64[s]")
+    for name, values in {"city": texts, "time": times, "x": gaps}.items():
+        np.testing.assert_array_equal(snapshot.column(name), values)
+    assert snapshot.statistics["city"] == {"missing": 10, "different": 3}
+    assert snapshot.statistics["time"]["last"] == "1970-01-01T00:00:39"
 
 
 def split(snapshot: Snapshot, folder: Path, **params) -> Snapshot:
@@ -159,7 +182,7 @@ def test_rows_of_a_known_profile_join_it(tmp_path):
         old = merge(old, fresh(20), "field:south", folder, split=Stratified())
     assert old.profiles == ("clean", "field:south")
     assert old.column("profile").tolist() == [0] * 40 + [1] * 40
-    assert old.statistics["profile"]["classes"] == {"clean": 40, "field:south": 40}
+    assert old.statistics["profile"]["rows"] == {"clean": 40, "field:south": 40}
 
 
 def test_rows_of_a_class_too_rare_to_split_are_learned_from(tmp_path):
@@ -169,6 +192,12 @@ def test_rows_of_a_class_too_rare_to_split_are_learned_from(tmp_path):
     target = np.where(np.arange(21) == 20, 1, 0)  # one row of one class
     both = merge(old, (inputs, target), "field:south", tmp_path / "new", split=Stratified())
     assert PARTS[both.column("split")[-1]] == "train"
+
+
+def test_rows_of_which_each_is_rare_are_divided_together():
+    texts = np.array([f"mail {n}" for n in range(40)], dtype=object)
+    parts = Stratified(test=0.2, validation=0.1).parts(texts, rare=True)
+    assert np.bincount(parts).tolist() == [28, 4, 8]
 
 
 def test_rows_of_another_form_are_not_merged(tmp_path):

@@ -1,9 +1,10 @@
 """Each how-to's files and commands do what the page says."""
 
+import re
 import tomllib
 
 import pytest
-from pages import DOCS, blocks, run
+from pages import DOCS, blocks, free_port, run
 
 pytestmark = pytest.mark.processes
 
@@ -11,9 +12,11 @@ pytestmark = pytest.mark.processes
 def test_every_how_to_is_run_here():
     assert {page.stem for page in (DOCS / "how-to").glob("*.md")} == {
         "bring-your-own-onnx",
+        "keys",
         "own-data-folder",
         "own-pytorch-model",
         "python-api",
+        "study",
     }
 
 
@@ -36,9 +39,32 @@ def test_a_recipe_of_ones_own_is_found_and_becomes_a_release(tmp_path):
 
 
 def test_the_loop_runs_from_python(tmp_path):
-    told = run(DOCS / "how-to" / "python-api.md", tmp_path)
+    page = DOCS / "how-to" / "python-api.md"
+    told = run(page, tmp_path, {"8500": str(free_port())})
     assert "release 1 sha256:" in told
     assert "1000 rows of (28, 28)" in told
+    assert "rollout finished, " in told
+    assert "the trigger is calm" in told
+    assert re.search(r"the report tells of \d+ answers", told)
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_the_python_page_imports_public_names_only():
+    text = (DOCS / "how-to" / "python-api.md").read_text()
+    assert set(re.findall(r"(?:from|import) (edgeloop[\w.]*)", text)) == {"edgeloop"}
+
+
+def test_a_study_compares_two_widths_and_tells_what_it_is_made_of(tmp_path):
+    told = run(DOCS / "how-to" / "study.md", tmp_path)
+    assert "study/study.v1" in told
+    assert re.search(r"digits +wide +[+-]0\.\d+", told)
+    assert (tmp_path / "study.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_keys_are_replaced_when_they_are_stolen_or_lost(tmp_path):
+    told = run(DOCS / "how-to" / "keys.md", tmp_path)
+    assert "stable has the new key " in told
+    assert "4.root.json" in told
 
 
 def installed(page) -> str:

@@ -71,7 +71,8 @@ class Device:
         return self.bench.http.send(self.request(method, path, body, **headers))
 
     def enrol(self, token: str, **changed: Any) -> Any:
-        figures = {"labels": {}, "target": "linux-x86", "runtimes": ("onnx",)} | changed
+        figures = {"model": "sorter", "labels": {}, "target": "linux-x86", "runtimes": ("onnx",)}
+        figures |= changed
         message = Enrol(
             token=token,
             name=figures.pop("name", self.name),
@@ -125,25 +126,32 @@ def ref(version: int, name: str = "sorter", channel: str = "stable") -> ReleaseR
 class Bench:
     """One control plane in one folder, restarted at will."""
 
-    def __init__(self, folder: Path, clock: FakeClock) -> None:
-        self.folder, self.clock = folder, clock
+    def __init__(self, folder: Path, clock: FakeClock, database: str = "") -> None:
+        self.folder, self.clock, self.database = folder, clock, database
         self.floor = 1
         self.lists: dict[tuple[str, str], list[Listed]] = {}
-        self.app: FastAPI
+        self.app: FastAPI | None = None
         self.restart()
 
     def restart(self) -> None:
+        self.close()
         settings = Settings(
             folder=self.folder,
             repository=self.folder / "repository",
             layout=self.folder / "layout",
+            database=self.database,
             poll_seconds=1.0,
             tick_seconds=0.01,
         )
+        self.url = settings.database_url
         self.app = create_app(settings, self.clock, self.listing)
         self.http = TestClient(self.app, base_url=URL)
         token = settings.token_file.read_text().strip()
         self.operator = FleetClient(URL, token, self.transport)
+
+    def close(self) -> None:
+        if self.app is not None:
+            self.app.state.plane.database.close()
 
     def transport(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes
@@ -156,22 +164,23 @@ class Bench:
         return ChannelList(name=name, channel=channel, floor=self.floor, releases=lines)
 
     def list_release(
-        self, version: int, plan_of: RolloutPlan | None = None, **changed: Any
+        self, version: int, plan_of: RolloutPlan | None = None, name: str = "sorter", **changed: Any
     ) -> Listed:
         line = Listed(
             version=version, digest=digest(version), size=10, plan=plan_of or plan(), **changed
         )
-        self.lists.setdefault(("sorter", "stable"), []).append(line)
+        self.lists.setdefault((name, "stable"), []).append(line)
         return line
 
-    def device(self, name: str, **labels: str) -> Device:
+    def device(self, name: str, *, model: str | None = "sorter", **labels: str) -> Device:
+        """``model`` None: by an older agent, which does not say it."""
         device = Device(self, name)
-        reply = device.enrol(self.operator.create_token(labels).token)
+        reply = device.enrol(self.operator.create_token(labels).token, model=model)
         assert reply.status_code == 200, reply.text
         return device
 
-    def go(self, version: int, **changed: Any) -> int:
-        return self.operator.create_rollout("sorter", "stable", version, **changed).id
+    def go(self, version: int, name: str = "sorter", **changed: Any) -> int:
+        return self.operator.create_rollout(name, "stable", version, **changed).id
 
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.sleep(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,35 @@ def test_a_killed_one_starts_again_with_all_that_it_had_said_yes_to(server: Serv
     again = server.start()
     assert list(again.audit()) == before
     assert len(before) == 22
+
+
+def write_until_it_is_gone(client: FleetClient, said_yes_to: list[str], name: str) -> None:
+    for number in itertools.count():
+        try:
+            client.note("trigger.fired", f"{name}-{number}", {"padding": "x" * 20_000})
+        except UnreachableError:
+            return
+        said_yes_to.append(f"{name}-{number}")
+
+
+def test_one_that_is_killed_in_the_middle_of_writes_keeps_each_whole_or_not_at_all(
+    server: Server,
+) -> None:
+    client = server.start()
+    said_yes_to: list[str] = []
+    with ThreadPoolExecutor(4) as writers:
+        for name in "abcd":
+            writers.submit(write_until_it_is_gone, client, said_yes_to, name)
+        until = time.monotonic() + PATIENCE
+        while len(said_yes_to) < 40 and time.monotonic() < until:
+            time.sleep(0.005)
+        server.send(signal.SIGKILL)
+    lines = [line for line in server.start().audit() if line.action == "trigger.fired"]
+    kept = [line.subject for line in lines]
+    assert len(said_yes_to) >= 40
+    assert set(said_yes_to) <= set(kept)
+    assert len(kept) == len(set(kept))
+    assert all(line.detail == {"padding": "x" * 20_000} for line in lines)
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_started(tmp_path: Path) -> None:

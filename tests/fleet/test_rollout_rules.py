@@ -38,6 +38,8 @@ def plan(*stages: int | str, **changed: Any) -> RolloutPlan:
 def a_rollout(**changed: Any) -> Rollout:
     figures: dict[str, Any] = {
         "id": 1,
+        "name": "m",
+        "channel": "c",
         "digest": DIGEST,
         "plan": plan(),
         "state": RolloutState.RUNNING,
@@ -53,7 +55,8 @@ def report(**said: Any) -> Report:
 
 
 def a_device(name: str = "d", **changed: Any) -> Device:
-    figures: dict[str, Any] = {"labels": {}, "target": "linux-x86", "changed": NOW}
+    figures: dict[str, Any] = {"model": "m", "channel": "c", "labels": {}, "target": "linux-x86"}
+    figures["changed"] = NOW
     return Device(id=name, **(figures | changed))
 
 

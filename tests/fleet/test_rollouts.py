@@ -218,8 +218,8 @@ def test_a_rollout_that_selects_nobody_is_refused(bench: Bench) -> None:
         bench.go(1)
     device = bench.operator.device("cam-1").id
     assert str(caught.value) == (
-        "[E604] rollout 1 must select a device by its groups (site=north, site=south), "
-        f"got 0; {device} is on hold"
+        "[E604] rollout 1 must select a device of stable/sorter by its groups "
+        f"(site=north, site=south), got 0; {device} is on hold"
     )
 
 

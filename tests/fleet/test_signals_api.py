@@ -76,9 +76,9 @@ def test_a_request_reaches_the_devices_that_it_selects_until_they_gave_their_sha
     north, south = bench.device("n", site="north"), bench.device("s", site="south")
     request = bench.operator.request_samples("site=south", 10, per_device=2)
     assert north.desired().json()["samples"] is None
-    assert south.desired().json()["samples"] == {"id": request.id, "count": 2}
+    assert south.desired().json()["samples"] == {"id": request.id, "count": 2, "model": None}
     send_samples(south, request.id, "a1")
-    assert south.desired().json()["samples"] == {"id": request.id, "count": 2}
+    assert south.desired().json()["samples"] == {"id": request.id, "count": 2, "model": None}
     assert send_samples(south, request.id, "a1", "a2", "a3").json() == {"accepted": ["a1", "a2"]}
     assert south.desired().json()["samples"] is None
     found = list(bench.operator.samples(request.id))

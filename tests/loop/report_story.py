@@ -122,7 +122,10 @@ class Story:
             confusion[truth][truth] = round(100 * accuracy)
             for _ in range(100 - round(100 * accuracy)):
                 confusion[truth][self.random.choice([k for k in range(10) if k != truth])] += 1
-        evidence = {"confusion": confusion, "classes": list(CLASSES)}
+        names = list(CLASSES)
+        matrix = {"kind": "matrix", "title": "truth (down) and answer (across)"}
+        matrix |= {"rows": names, "columns": names, "cells": confusion}
+        evidence = {"pictures": [matrix]}
         found = [
             ("accuracy", accuracy, "", ">= 0.96", inside, evidence),
             ("accuracy_drop", 0.0013, "", "<= 0.01", (-0.002, 0.0046), {}),
@@ -163,14 +166,12 @@ class Story:
                 profile=name,
                 rows=800,
                 disagreement=disagreement,
-                confidence=0.93,
+                claims={"confidence": 0.93},
                 against=current.digest if current else None,
             )
             for name, (_, disagreement) in profiles.items()
         )
-        files = dict(model.files) | self.file(
-            "golden-in.image.npy", b"golden samples".ljust(12_700)
-        )
+        files = dict(model.files) | self.file("golden.zip", b"golden samples".ljust(12_700))
         for number, (shift, _) in enumerate(profiles.values()):
             text = json.dumps(self.sketches(shift, 2000), sort_keys=True)
             files |= self.file(f"profile-{number}.json", text.encode())

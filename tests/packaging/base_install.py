@@ -18,6 +18,18 @@ MOST_BYTES = 70_000_000  # without .pyc, which each device makes for itself
 MOST_DIRECT = 12
 HEAVY = ("torch", "pandas", "numpy", "fastapi", "sqlalchemy", "typer", "rich", "onnx", "mlflow")
 TOOLS = ("pip", "setuptools", "_distutils_hack", "pkg_resources")  # the environment's, not ours
+FIRST_ROOT = """
+import sys
+from datetime import UTC, datetime, timedelta
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import Metadata, Root
+signer = CryptoSigner.generate_ed25519()
+root = Root(expires=datetime.now(UTC) + timedelta(days=1))
+root.add_key(signer.public_key, "root")
+metadata = Metadata(root)
+metadata.sign(signer)
+metadata.to_file(sys.argv[1])
+"""
 PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
 
 
@@ -75,7 +87,7 @@ def check_imports(python: Path) -> None:
 
 def check_unreachable(python: Path, folder: Path) -> None:
     """Without a control plane, ``enrol`` says so by number and exit code."""
-    (folder / "root.json").write_text("{}")
+    run(python, "-c", FIRST_ROOT, folder / "root.json")
     port = closed_port()
     server = f"http://127.0.0.1:{port}"
     options = ["--server", server, "--token", "t", "--name", "d1", "--model", "sorter"]

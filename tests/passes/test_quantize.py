@@ -95,4 +95,4 @@ def test_rows_that_are_no_images_are_not_augmented(onnx_model, snapshot, workpla
     )
     with pytest.raises(DataError) as caught:
         Quantize(augment=Augmentation()).run(onnx_model, workplace(snapshot=other))
-    assert str(caught.value) == ("[E110] quantize.augment must have images as input, got ['image']")
+    assert str(caught.value) == "[E110] augment must have images as input, got image"

@@ -143,19 +143,22 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         keys.save(keys.generate(), tmp_path / "device.pem")
     assert str(caught.value) == (
-        "[E405] key file device.pem must not be there yet. A key is never overwritten"
+        f"[E405] key file {tmp_path / 'device.pem'} must not be there yet. "
+        "A key is never overwritten"
     )
     assert keys.fingerprint(keys.load(tmp_path / "device.pem").public_key()) == KEY_ID
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    keys.save(KEY, tmp_path / "device.pem")
-    (tmp_path / "device.pem").chmod(0o640)
+    path = tmp_path / "device.pem"
+    keys.save(KEY, path)
+    path.chmod(0o640)
     with pytest.raises(KeyFileError) as caught:
-        keys.load(tmp_path / "device.pem")
+        keys.load(path)
     assert str(caught.value) == (
-        "[E405] key file device.pem must be readable by its owner alone (mode 0600), "
-        "got mode 0640. If nobody else can have read it: chmod 600; otherwise make a new key"
+        f"[E405] key file {path} must be readable by its owner alone (mode 0600), "
+        f"got mode 0640. If nobody else can have read it: chmod 600 {path}; "
+        "otherwise make a new key"
     )
 
 
@@ -163,7 +166,8 @@ def test_a_missing_key_is_said(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         keys.load(tmp_path / "device.pem")
     assert str(caught.value) == (
-        "[E405] key file device.pem must be a readable file, got No such file or directory"
+        f"[E405] key file {tmp_path / 'device.pem'} must be a readable file, "
+        "got No such file or directory"
     )
 
 
@@ -180,7 +184,7 @@ def test_a_broken_or_other_key_is_refused(tmp_path: Path) -> None:
         with pytest.raises(KeyFileError) as caught:
             keys.load(path)
         assert str(caught.value) == (
-            "[E405] key file device.pem must hold an Ed25519 private key in PEM"
+            f"[E405] key file {path} must hold an Ed25519 private key in PEM"
         )
 
 

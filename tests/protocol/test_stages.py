@@ -1,9 +1,9 @@
-"""How many devices a stage holds."""
+"""How many devices a stage holds, and in what order stages stand."""
 
 import pytest
 
 from edgeloop.errors import ProtocolError
-from edgeloop.protocol.stages import stage_size
+from edgeloop.protocol.stages import out_of_order, stage_size
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,24 @@ def test_another_stage_is_refused(stage: int | str) -> None:
     assert str(caught.value) == (
         f"[E606] stage of a rollout plan must be a count or a share up to 100%, got {stage!r}"
     )
+
+
+@pytest.mark.parametrize(
+    ("stages", "rule"),
+    [
+        ((1, "50%", "100%"), ""),
+        ((1, 2, 8), ""),
+        (("10%", 5, "12.5 %", 6), ""),
+        ((0, "100%"), "stage 0 must be above 0"),
+        (("0%",), "stage 0% must be above 0%"),
+        ((1, 1), "stage 1 must be above 1"),
+        ((2, "50%", 1), "stage 1 must be above 2"),
+        (("50%", 3, "50.0 %"), "stage 50.0 % must be above 50%"),
+        ((1, "100%", 2), "stage 2 must not follow 100%, which is everybody"),
+        (("100%", "100%"), "stage 100% must not follow 100%, which is everybody"),
+    ],
+)
+def test_each_stage_is_above_those_before_it_where_they_can_be_compared(
+    stages: tuple[int | str, ...], rule: str
+) -> None:
+    assert out_of_order(stages) == rule

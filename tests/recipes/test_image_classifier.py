@@ -12,7 +12,7 @@ from edgeloop.data.augment import changed
 from edgeloop.data.merge import merge
 from edgeloop.data.split import Stratified
 from edgeloop.errors import DataError, ModelError
-from edgeloop.recipes.image_classifier import ImageClassifier, _Rows
+from edgeloop.recipes.image_classifier import ImageClassifier
 from edgeloop.types import AnswerSpec, Model, Snapshot, TensorSpec
 from model_side import RECIPE, bars
 
@@ -122,20 +122,6 @@ def test_fine_tuning_learns_the_few_rows_that_came_from_the_field(torch_model, s
     assert tuned.notes["fine_tuned"]
     assert before < 0.6 < 0.8 < after
     assert share_right(tuned, images, labels, workplace) > 0.9
-
-
-def test_few_new_rows_are_drawn_as_often_as_stated(snapshot, workplace):
-    field = (dict.fromkeys(["image"], bars(30)[0]), bars(30)[1])
-    rows = merge(snapshot, field, "field:south", workplace().scratch, split=Stratified())
-    drawn = _Rows.of(rows, 0.4, seed=7)
-    new = rows.column("profile", "train") > 0
-    assert new.mean() < 0.2
-    assert drawn.chance[new].sum() == pytest.approx(0.4)
-    assert drawn.chance.sum() == pytest.approx(1.0)
-
-
-def test_without_new_rows_each_row_is_drawn_once(snapshot):
-    assert _Rows.of(snapshot, 0.4, seed=7).chance is None
 
 
 class Notebook:

@@ -2,10 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.release.shelf import PLAN, device, publish
 
 from edgeloop.errors import (
     GateError,
@@ -14,14 +14,11 @@ from edgeloop.errors import (
     OverrideError,
     SignatureError,
     StaleMetadataError,
-    UnreachableError,
 )
-from edgeloop.protocol.messages import RolloutPlan
-from edgeloop.release.client import Channel
+from edgeloop.release import keys
 from edgeloop.release.repository import Repository, read_list
+from edgeloop.release.roles import Roles
 from edgeloop.testing.clock import FakeClock
-
-PLAN = RolloutPlan()
 
 
 @pytest.fixture
@@ -29,28 +26,6 @@ def repository(tmp_path: Path) -> Repository:
     made = Repository(tmp_path / "repository", tmp_path / "keys")
     made.create(("stable",))
     return made
-
-
-def device(repository: Repository, folder: Path, root: bytes | None = None) -> Channel:
-    def fetch(url: str, _most: int) -> Iterator[bytes]:
-        path = repository.folder / url.removeprefix("http://host/")
-        if not path.is_file():
-            raise UnreachableError(url, "must be served", got=404)
-        yield path.read_bytes()
-
-    return Channel(
-        folder,
-        root or repository.root(),
-        fetch,
-        "http://host/metadata",
-        "http://host/targets",
-        "sorter",
-        "stable",
-    )
-
-
-def publish(repository: Repository, content: bytes) -> int:
-    return repository.publish(content, name="sorter", channel="stable", plan=PLAN).version
 
 
 def test_a_published_bundle_reaches_a_device_with_its_plan_and_manifest(repository, tmp_path):
@@ -102,7 +77,7 @@ def test_a_list_signed_by_another_key_is_refused(repository, tmp_path, monkeypat
     thief = Repository(repository.folder, tmp_path / "stolen")
     other = Repository(tmp_path / "other", tmp_path / "stolen")
     other.create(("stable",))
-    monkeypatch.setattr(Repository, "_check_trusted", lambda *_: None)  # a thief's own program
+    monkeypatch.setattr(Roles, "signer", lambda r, role: keys.signer(r.keys, role))  # a thief's own
     publish(thief, b"evil")
     with pytest.raises(SignatureError) as raised:
         device(repository, tmp_path / "device").refresh()
@@ -177,8 +152,8 @@ def test_a_key_that_others_may_read_is_not_used(repository):
     with pytest.raises(KeyFileError) as raised:
         publish(repository, b"one")
     assert str(raised.value) == (
-        f"[E405] key file {key} must be readable by its owner alone, got mode 644."
-        f" Run `chmod 600 {key}`, or make a new key if others may have read it"
+        f"[E405] key file {key} must be readable by its owner alone (mode 0600), got mode 0644."
+        f" If nobody else can have read it: chmod 600 {key}; otherwise make a new key"
     )
 
 
@@ -188,7 +163,7 @@ def test_a_missing_key_is_named(repository):
         publish(repository, b"one")
     assert str(raised.value) == (
         f"[E405] key file {repository.keys / 'stable.pem'} must be there."
-        " Make it with `edgeloop release keys`"
+        " Put it back, or run `edgeloop release keys rotate stable`"
     )
     assert read_list(repository.folder, "sorter", "stable").releases == ()
 
@@ -197,14 +172,14 @@ def test_a_publication_that_was_cut_before_the_timestamp_is_not_seen_and_can_be_
     repository, tmp_path, monkeypatch
 ):
     publish(repository, b"one")
-    write = Repository._write
+    write = Roles.write
 
-    def cut(self: Repository, path: Path, data: bytes) -> None:
+    def cut(self: Roles, path: Path, data: bytes) -> None:
         if path.name == "timestamp.json":
             raise KeyboardInterrupt
         write(self, path, data)
 
-    monkeypatch.setattr(Repository, "_write", cut)
+    monkeypatch.setattr(Roles, "write", cut)
     with pytest.raises(KeyboardInterrupt):
         publish(repository, b"two")
     monkeypatch.undo()
@@ -263,14 +238,14 @@ def test_a_publication_cut_before_its_snapshot_does_not_come_with_the_next_one(
     repository, tmp_path, monkeypatch
 ):
     publish(repository, b"one")
-    write = Repository._write
+    write = Roles.write
 
-    def cut(self: Repository, path: Path, data: bytes) -> None:
+    def cut(self: Roles, path: Path, data: bytes) -> None:
         if path.name.endswith(".snapshot.json"):
             raise KeyboardInterrupt
         write(self, path, data)
 
-    monkeypatch.setattr(Repository, "_write", cut)
+    monkeypatch.setattr(Roles, "write", cut)
     with pytest.raises(KeyboardInterrupt):
         publish(repository, b"two")
     monkeypatch.undo()

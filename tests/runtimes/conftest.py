@@ -12,3 +12,5 @@ from model_side import (  # noqa: F401  (fixtures)
     torch_model,
     workplace,
 )
+from table_side import towns, trees, trees_graph  # noqa: F401
+from text_side import encoder, encoder_graph, mails, tiny  # noqa: F401

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from edgeloop.errors import BundleError, ProtocolError
-from edgeloop.sketches.features import summarise, summary_for
+from edgeloop.sketches.features import summaries_for, summarise
 from edgeloop.sketches.profile import Profile, merged
 from edgeloop.sketches.psi import distance, drift, nearest, psi
-from edgeloop.types import TensorSpec
 
 
 def profile(values, name="input.x") -> Profile:
@@ -100,17 +99,45 @@ def test_a_turned_image_has_another_slant():
 def test_an_unknown_summary_is_refused():
     with pytest.raises(BundleError) as raised:
         summarise({"x": np.zeros((1, 1))}, {"x": "spectrum"})
-    rule = "must be one of array, image, value"
+    rule = "must be one of array, category, image, text, value"
     assert str(raised.value) == f"[E404] signals.x {rule}, got 'spectrum'"
 
 
-def test_a_summary_is_found_for_every_input_of_numbers():
-    specs = [
-        ("uint8", (28, 28)), ("uint8", (8, 8, 3)), ("float32", ()), ("float32", (1,)),
-        ("float32", (96, 7)), ("float32", (3,)),
+def test_a_summary_is_found_for_every_input():
+    inputs = {
+        "grey": np.ones((4, 28, 28), np.uint8), "colour": np.ones((4, 8, 8, 3), np.uint8),
+        "number": np.ones(4, np.float32), "one": np.ones((4, 1), np.float32),
+        "spectrum": np.ones((4, 96, 7), np.float32), "three": np.ones((4, 3), np.float32),
+        "city": np.array(["Rome", "Oslo", "Rome", ""], dtype=object),
+        "mail": np.array([f"mail {n}" for n in range(200)], dtype=object),
+    }  # fmt: skip
+    found = summaries_for(inputs)
+    assert list(found.values()) == [
+        "image", "image", "value", "value", "array", "array", "category", "text",
     ]  # fmt: skip
-    found = [summary_for(TensorSpec(name="x", dtype=d, shape=s)) for d, s in specs]
-    assert found == ["image", "image", "value", "value", "array", "array"]
-    for (dtype, shape), summary in zip(specs, found, strict=True):
-        rows = summarise({"x": np.ones((4, *shape), dtype=dtype)}, {"x": summary})
-        assert all(values.shape == (4,) for values in rows.values())
+    for name, values in inputs.items():
+        made = summarise({name: values}, {name: found[name]})
+        assert all(column.shape == (len(values),) for column in made.values())
+
+
+def test_a_time_is_not_sketched_for_it_is_always_later_than_before():
+    assert summaries_for({"time": np.zeros(3, "datetime64[s]")}) == {}
+
+
+def test_a_category_that_was_never_seen_shows_as_drift():
+    known = np.array(["Rome", "Oslo"] * 200, dtype=object)
+    strange = np.array(["Roma", "Oslo"] * 200, dtype=object)
+    sides = Profile(), Profile()
+    for side, values in zip(sides, (known, strange), strict=True):
+        side.update(summarise({"city": values}, {"city": "category"}))
+    assert psi(*sides, "input.city.bucket") > 1
+
+
+def test_a_number_that_goes_missing_shows_as_drift():
+    values = np.linspace(0, 1, 400, dtype=np.float32)
+    gone = np.where(np.arange(400) % 2, values, np.nan).astype(np.float32)
+    sides = Profile(), Profile()
+    for side, column in zip(sides, (values, gone), strict=True):
+        side.update(summarise({"x": column}, {"x": "value"}))
+    assert psi(*sides, "input.x.missing") > 0.25  # the usual limit
+    assert psi(*sides, "input.x.value") < 0.1

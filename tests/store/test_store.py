@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from edgeloop.errors import ArtifactMissingError, DiskFullError, StoreBusyError
 from edgeloop.store import layout as layout_module
 from edgeloop.store.artifacts import Store
-from edgeloop.store.manifest import digest_of
+from edgeloop.store.index import Index
 from edgeloop.types import AnswerSpec, Finding, MadeBy, Model, TensorSpec, Verdict
 
 
@@ -98,24 +99,11 @@ def test_garbage_is_not_collected_while_a_run_is_under_way(store, monkeypatch):
     )
 
 
-def test_a_changed_byte_is_found_and_a_damaged_result_counts_as_not_made(store, tmp_path):
-    kept = store.keep(model(tmp_path), made("k"))
-    blob = store.layout.blob(kept.digest)
-    blob.chmod(0o644)
-    changed = blob.read_bytes().replace(b"schemaVersion", b"schemaVersioN")
-    blob.write_bytes(changed)
-    assert store.verify()[0] == (
-        f"[E202] blob {kept.digest} must have the bytes that its digest names,"
-        f" got {digest_of(changed)}"
-    )
-    assert store.by_key("k") is None
-
-
 def test_a_full_disk_is_named_and_nothing_half_done_stays(store, tmp_path, monkeypatch):
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(layout_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFullError) as raised:
         store.keep(model(tmp_path), made("k"))
     assert str(raised.value).startswith(
@@ -127,6 +115,40 @@ def test_a_full_disk_is_named_and_nothing_half_done_stays(store, tmp_path, monke
     assert list(store.layout.digests()) == []
     assert list((store.folder / ".tmp").iterdir()) == []
     assert store.artifacts() == []
+
+
+def test_a_full_disk_under_the_index_is_named_and_what_was_kept_stays(store, tmp_path):
+    kept = store.keep(model(tmp_path), made("k"))
+    with sqlite3.connect(store.folder / "edgeloop.sqlite") as database:
+        pages = database.execute("pragma page_count").fetchone()[0]
+    database.close()
+    connect = sqlite3.connect
+
+    def narrow(*given, **named):
+        opened = connect(*given, **named)
+        opened.execute(f"pragma max_page_count = {pages}")
+        return opened
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", narrow)
+        with pytest.raises(DiskFullError) as raised:
+            keep_many(store)
+    assert str(raised.value).startswith(
+        f"[E203] store {store.folder} must have room for edgeloop.sqlite, got "
+    )
+    assert Store(store.folder).by_key("k") == kept
+
+
+def keep_many(store):
+    for number in range(200):
+        store.keep(Finding(check="c", verdict=Verdict.PASS), made(f"k{number}"))
+
+
+def test_an_index_that_was_begun_and_never_filled_is_filled(store, tmp_path):
+    kept = store.keep(model(tmp_path), made("k"))
+    (store.folder / "edgeloop.sqlite").unlink()
+    Index(store.folder / "edgeloop.sqlite")  # killed here
+    assert Store(store.folder).by_key("k") == kept
 
 
 def test_index_json_names_roots_only(store, tmp_path):

@@ -1,4 +1,4 @@
-"""The agent as a program: ``python -m edgeloop.agent enrol | run | status``.
+"""The agent as a program: ``python -m edgeloop.agent enrol | run | batch | status``.
 
 Results go to stdout as JSON, logs to stderr. The exit status is the error's, see ``errors.py``.
 """
@@ -13,21 +13,32 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeloop.agent import durable, settings
+from edgeloop import durable
+from edgeloop.agent import held, settings
 from edgeloop.agent.agent import Agent
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.states import Ledger
-from edgeloop.errors import EdgeloopError
+from edgeloop.errors import EdgeloopError, RowsFailedError
 from edgeloop.orphans import when_parent_ends
 
 if TYPE_CHECKING:
     from edgeloop.types import Json
 
+INTERRUPTED = 130
 ENDPOINT = "endpoint.json"  # where applications find the address of a running agent
+TARGET = (
+    "class of devices that this one belongs to, a free name such as linux-x86: a release that"
+    " names targets goes to devices of those alone; auto takes this system and processor"
+)
+PUBLIC = (
+    "let --listen be any address of this machine, such as 0.0.0.0:8080: whoever reaches it may ask,"
+    " so that TLS and authentication belong to a proxy in front"
+)
+WAIT = "most seconds for the control plane and for an update, before the rows are answered"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,20 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeloopError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 
 def status(folder: Path) -> Json:
-    """What a device's folder says, whether its agent runs or not.
+    """What a device's folder says, and whether an agent runs in it now.
 
     Raises:
         AgentFolderError: the folder was not enrolled, or is broken.
     """
     told, progress = settings.read(folder), Ledger(folder / "progress.json").now
-    slots = Slots(folder).now
+    slots, (running, pid) = Slots(folder).now, held.running(folder)
     return {
         "device": told.device,
         "name": told.name,
+        "running": running,
+        "pid": pid,
         "state": str(progress.state),
         "moves": progress.moves,
         "current": slots.current and slots.current.model_dump(),
@@ -68,14 +83,16 @@ def status(folder: Path) -> Json:
 
 
 def _enrol(told: argparse.Namespace) -> None:
-    others = {"listen": told.listen, "opt_in": told.opt_in}
-    made = settings.enrol(
+    from edgeloop.agent import enrolment, first_root  # what a running agent need not hold
+
+    others = {"listen": told.listen, "opt_in": told.opt_in, "threads": told.threads}
+    made = enrolment.enrol(
         told.folder,
         server=told.server,
         token=told.token,
         name=told.name,
         model=told.model,
-        root=told.root.read_bytes(),
+        root=first_root.read(told.root),
         channel=told.channel,
         target=told.target,
         labels=settings.labels(told.label),
@@ -85,14 +102,13 @@ def _enrol(told: argparse.Namespace) -> None:
 
 
 def _run(told: argparse.Namespace) -> None:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop()
     if told.until_stdin_closes:
         when_parent_ends(stop.set)
     with Agent.open(told.folder) as agent, ExitStack() as open_things:
         listen = told.listen or agent.settings.listen
-        address = open_things.enter_context(_serving(agent, listen)) if listen else None
+        serving = _serving(agent, listen, public=told.public) if listen else nullcontext()
+        address = open_things.enter_context(serving)
         about = {"pid": os.getpid(), "url": address, "name": agent.settings.name}
         durable.write(told.folder / ENDPOINT, json.dumps(about).encode())
         open_things.callback((told.folder / ENDPOINT).unlink, missing_ok=True)
@@ -100,10 +116,39 @@ def _run(told: argparse.Namespace) -> None:
         agent.run(stop)
 
 
-def _serving(agent: Agent, listen: str) -> AbstractContextManager[str]:
+def _serving(agent: Agent, listen: str, *, public: bool) -> AbstractContextManager[str]:
     from edgeloop.agent.endpoint import serving  # a web server, where one is wanted
 
-    return serving(agent, listen)
+    return serving(agent, listen, public=public)
+
+
+def _batch(told: argparse.Namespace) -> None:
+    from edgeloop.agent import batch, rows  # what a serving agent need not hold
+
+    stop, out = _stop(), told.out
+    with Agent.open(told.folder) as agent:
+        batch.settle(agent, told.wait, stop)
+        found = rows.read(told.rows, agent.slot().inputs)
+        tally = batch.answer_all(agent, found, out, stop)
+    about = {"rows": tally.rows, "failed": tally.failed, "kept": tally.kept}
+    _say({**about, "answers": str(out) if tally.whole else None})
+    if not tally.whole:
+        raise KeyboardInterrupt
+    if tally.failed:
+        raise RowsFailedError(
+            f"batch of {told.rows.name}",
+            "must be answered whole",
+            got=f"{tally.failed} of {tally.rows} rows that failed",
+            todo=f"Their lines in {out.name} say why; the others are answered",
+        )
+
+
+def _stop() -> threading.Event:
+    """Set when this process is asked to end."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _status(told: argparse.Namespace) -> None:
@@ -130,21 +175,32 @@ def _parser() -> argparse.ArgumentParser:
         "--root", type=Path, required=True, help="first root metadata, from a trusted way"
     )
     enrol.add_argument("--channel", default="stable")
-    enrol.add_argument("--target", default="auto", help="class of devices, e.g. linux-x86")
+    enrol.add_argument("--target", default="auto", help=TARGET)
     enrol.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
     enrol.add_argument("--listen", default="", help="loopback address for applications")
     enrol.add_argument(
         "--opt-in", action="store_true", help="let confirmed inputs leave this device when asked"
     )
+    enrol.add_argument("--threads", type=int, default=1, help="that one answer may use")
     enrol.set_defaults(command=_enrol)
 
     run = commands.add_parser("run", help="run the agent of an enrolled folder")
     run.add_argument("--folder", type=Path, required=True)
     run.add_argument("--listen", default="", help="in place of the enrolled one")
+    run.add_argument("--public", action="store_true", help=PUBLIC)
     run.add_argument("--until-stdin-closes", action="store_true")
     run.set_defaults(command=_run)
 
-    say = commands.add_parser("status", help="what a device's folder says")
+    batch = commands.add_parser("batch", help="answer every row of a folder or file, then end")
+    batch.add_argument("--folder", type=Path, required=True)
+    batch.add_argument("rows", type=Path, help="folder of images, .jsonl or .npz file")
+    batch.add_argument("-o", "--out", type=Path, required=True, help="file for the answers")
+    batch.add_argument("--wait", type=float, default=60.0, help=WAIT)
+    batch.set_defaults(command=_batch)
+
+    say = commands.add_parser(
+        "status", help="what a device's folder says, and whether an agent runs in it"
+    )
     say.add_argument("--folder", type=Path, required=True)
     say.set_defaults(command=_status)
     return parser

@@ -17,7 +17,6 @@ from edgeloop.types import Finding, Verdict
 if TYPE_CHECKING:
     from edgeloop.agent.device import Device
     from edgeloop.agent.loaded import Loaded
-    from edgeloop.release.bundle import BundleInfo
     from edgeloop.types import Array
 
 FITS = frozenset({"target", "runtime"})  # what no later try on this device could change
@@ -29,28 +28,24 @@ NOTABLY_SLOWER = 1.5  # times the current slot's p95; below it the device is to 
 Timer = Callable[[], float]  # seconds, monotonic, fine-grained
 
 
-def target_fits(targets: Sequence[str], device: Device) -> Finding:
-    """Whether the release is for this class of devices; no targets means any."""
+def fits(targets: Sequence[str], needs: Sequence[str], device: Device) -> list[Finding]:
+    """Whether a release is for this class of devices, and this device has what it needs."""
     wanted = ", ".join(targets) or "any"
-    fits = not targets or device.target in targets
-    return Finding(
-        check="target",
-        verdict=Verdict.PASS if fits else Verdict.FAIL,
-        limit=wanted,
-        reason="" if fits else f"this device is {device.target}, the release is for {wanted}",
-    )
-
-
-def runtime_fits(info: BundleInfo, device: Device) -> Finding:
-    """Whether this device has the runtime that the bundle needs."""
-    fits = info.runtime in device.runtimes
+    lacks = [need for need in needs if need not in device.runtimes]
     known = ", ".join(device.runtimes) or "none"
-    return Finding(
-        check="runtime",
-        verdict=Verdict.PASS if fits else Verdict.FAIL,
-        limit=info.runtime,
-        reason="" if fits else f"needs runtime {info.runtime}, this device has {known}",
-    )
+    return [
+        _fit("target", wanted, f"this device is {device.target}, the release is for {wanted}")
+        if targets and device.target not in targets
+        else _fit("target", wanted),
+        _fit("runtime", ", ".join(needs), f"needs {', '.join(lacks)}, this device has {known}")
+        if lacks
+        else _fit("runtime", ", ".join(needs)),
+    ]
+
+
+def _fit(check: str, wanted: str, reason: str = "") -> Finding:
+    verdict = Verdict.FAIL if reason else Verdict.PASS
+    return Finding(check=check, verdict=verdict, limit=wanted, reason=reason)
 
 
 def parity(candidate: Loaded, device: Device) -> Finding:
@@ -61,7 +56,7 @@ def parity(candidate: Loaded, device: Device) -> Finding:
         reason = f"no tolerance is stated for {device.execution} or any"
         return Finding(check="golden_parity", verdict=Verdict.FAIL, reason=reason)
     inputs, wanted = candidate.bundle.golden_samples()
-    within = candidate.kind.parity(candidate.run(inputs), wanted, tolerance)
+    within = candidate.kind.parity(candidate.fresh().run(inputs), wanted, tolerance)
     share = float(within.mean())
     fits = share >= golden.share
     limit = f">= {golden.share:g} within {tolerance:g}"
@@ -143,7 +138,10 @@ def time_beside(
     slots = slots or [candidate, current]  # type: ignore[list-item]  # current is not None here
     times: list[list[float]] = [[] for _ in slots]
     for run in range(WARM_UP + RUNS):
-        row = {name: values[run % rows : run % rows + 1] for name, values in inputs.items()}
+        place = run % rows
+        if place == 0:  # rows may have an order, and the slot in charge remembers its own rows
+            slots = [slot.fresh() for slot in slots]
+        row = {name: values[place : place + 1] for name, values in inputs.items()}
         for slot, spent in zip(slots, times, strict=True):
             spent.append(_timed(slot, row, timer))
     return times[0][WARM_UP:], times[1][WARM_UP:] if len(times) > 1 else []
@@ -174,7 +172,7 @@ def load_measured(
 def _grown(load: Callable[[], Loaded]) -> tuple[Loaded, float | None]:
     before = resident_mb()
     slot = load()
-    slot.run(slot.bundle.golden_samples()[0])
+    slot.fresh().run(slot.bundle.golden_samples()[0])
     after = resident_mb()
     return slot, None if before is None or after is None else after - before
 

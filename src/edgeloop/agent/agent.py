@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from edgeloop.agent import backoff, device, settings
+from edgeloop.agent import backoff, device, held, settings
 from edgeloop.agent.admission import Timer
 from edgeloop.agent.answering import Answer, Answering, Books
 from edgeloop.agent.blobs import Blobs
@@ -30,7 +30,7 @@ from edgeloop.agent.update import Parts, SignedList, Update
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError, NoSlotError, UnreachableError
 from edgeloop.protocol import keys
-from edgeloop.protocol.messages import Desired, Report, Result, State
+from edgeloop.protocol.messages import Desired, Report, Result, SampleRequest, State
 from edgeloop.types import Json
 
 logger = logging.getLogger(__name__)
@@ -57,8 +57,8 @@ class Agent:
     that hangs, and the network's thread with it, keeps no bad slot in charge.
     """
 
-    def __init__(self, folder: Path, told: Settings, around: Surroundings, held: IO[bytes]) -> None:
-        self._folder, self._told, self._around, self._held = folder, told, around, held
+    def __init__(self, folder: Path, told: Settings, around: Surroundings, lock: IO[bytes]) -> None:
+        self._folder, self._told, self._around, self._lock = folder, told, around, lock
         self._device = device.detect(told.target)
         key = keys.load(folder / settings.KEY)
         self._plane = ControlPlane(
@@ -88,12 +88,12 @@ class Agent:
             MissingExtraError: there is a slot, but its runtime is not installed.
         """
         told = settings.read(folder)
-        held = settings.lock(folder)
+        lock = held.hold(folder)
         around = around or Surroundings(transport=Urllib3Transport(), clock=SystemClock())
         try:
-            return cls(folder, told, around, held)
+            return cls(folder, told, around, lock)
         except BaseException:  # whatever ends it, the folder's lock is let go, and it is raised on
-            held.close()
+            lock.close()
             raise
 
     @property
@@ -146,6 +146,8 @@ class Agent:
         """What this device says of itself."""
         now, slots = self._ledger.now, self._slots.now
         return Report(
+            model=self._told.model,
+            channel=self._told.channel,
             moves=now.moves,
             state=now.state,
             running=slots.current,
@@ -169,7 +171,7 @@ class Agent:
             stop.set()
             self._worker.join()
             self._worker = None
-            self._hand_over()
+            self.hand_over()
 
     def tick(self) -> float:
         """One step of everything: watch, poll, update, report, send. Gives the seconds to wait.
@@ -178,6 +180,15 @@ class Agent:
         """
         wait = self._carefully(self._tick)
         return self._back_off() if wait is None else wait
+
+    def hand_over(self) -> None:
+        """Before a clean end: report and send what there is, once; what fails stays on disk."""
+        self._books.signals.close_all()
+        try:
+            self._plane.report(self.report())
+            self._send_windows()
+        except EdgeloopError as fault:
+            logger.warning("end.failed fault=%s", fault)
 
     def close(self) -> None:
         """End cleanly: windows are closed and kept, the folder is free."""
@@ -190,7 +201,7 @@ class Agent:
         self._books.signals.close()
         self._books.samples.close()
         self._books.journal.close()
-        self._held.close()
+        self._lock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -245,11 +256,16 @@ class Agent:
         wish = self._plane.desired()
         if wish is not None:
             self._poll_seconds = wish.poll_seconds
-            self._books.samples.ask(wish.samples)
+            self._books.samples.ask(self._mine(wish.samples))
             self._wish = wish
+            _say_wish(wish)
         if self._wish is not None:
             with self._moving:
                 self._update.consider(self._wish)
+
+    def _mine(self, request: SampleRequest | None) -> SampleRequest | None:
+        """A request for this device's model, or for any; another one is not answered."""
+        return request if request and request.model in {None, self._told.model} else None
 
     def _say(self, now: float) -> None:
         """Report each change at once, and from time to time that the device is there."""
@@ -280,21 +296,15 @@ class Agent:
         if windows is not None:
             self._plane.windows(windows)
             self._books.signals.acknowledged(windows)
+            answers = sum(window.answers for window in windows.windows)
+            logger.info("windows.done windows=%d answers=%d", len(windows.windows), answers)
 
     def _send_samples(self) -> None:
         samples = self._books.samples.batch()
         if samples is not None:
             self._plane.samples(samples)
             self._books.samples.acknowledged(samples)
-
-    def _hand_over(self) -> None:
-        """Before a clean end: report and send what there is, once; what fails stays on disk."""
-        self._books.signals.close_all()
-        try:
-            self._plane.report(self.report())
-            self._send_windows()
-        except EdgeloopError as fault:
-            logger.warning("end.failed fault=%s", fault)
+            logger.info("samples.done request=%d samples=%d", samples.request, len(samples.samples))
 
     def _back_off(self) -> float:
         self._failures += 1
@@ -364,6 +374,16 @@ class Agent:
 
     def _read_blob(self, digest: str, first: int, most: int) -> Reply:
         return self._plane.read_from(self._told.blob_url(digest), first, most)
+
+
+def _say_wish(wish: Desired) -> None:
+    logger.info(
+        "poll.done version=%s rollout=%s samples=%s poll_seconds=%g",
+        wish.release and wish.release.version,
+        wish.rollout,
+        wish.samples and wish.samples.count,
+        wish.poll_seconds,
+    )
 
 
 def _books(folder: Path, told: Settings, clock: Clock) -> Books:

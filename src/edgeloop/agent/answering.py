@@ -6,6 +6,7 @@ Any thread may ask; the agent's loop puts slots in charge by replacing one refer
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from edgeloop.errors import (
 if TYPE_CHECKING:
     from edgeloop.agent.admission import Timer
     from edgeloop.agent.journal import Journal
-    from edgeloop.agent.loaded import Loaded
+    from edgeloop.agent.loaded import Loaded, Meaning
     from edgeloop.agent.probation import Shadow, Trial
     from edgeloop.agent.recent import Recent
     from edgeloop.agent.samples import Samples
@@ -115,7 +116,9 @@ class Answering:
             raise InputMismatchError("truth", rule, got=repr(stated)) from fault
         if not self._books.journal.confirm(answer_id, stated) or given is None:
             return
-        self._books.signals.confirmed(meaning, _quality(given, truth))
+        quality = _quality(given, truth)
+        if not math.isnan(quality):  # there was no answer yet, or nobody knows the truth
+            self._books.signals.confirmed(meaning, quality)
         self._books.samples.offer(answer_id, given, stated)
 
     def work(self) -> None:
@@ -159,13 +162,13 @@ class Answering:
             result=slot.kind.describe(answers, 0),
             outputs=answers,
         )
-        self._log(answer, now)
+        self._log(answer, slot.meaning, now)
         kept = feed if self._books.samples.opted_in else None
         given = Given(meaning=slot.meaning, time=now, answers=answers, feed=kept)
         self._books.recent.add(answer.id, given)
         return answer
 
-    def _log(self, answer: Answer, now: float) -> None:
+    def _log(self, answer: Answer, meaning: Meaning, now: float) -> None:
         """Write an answer down; a disk that takes nothing does not keep it from the application."""
         entry = Entry(
             id=answer.id,
@@ -178,6 +181,7 @@ class Answering:
             self._books.journal.add(entry)
         except (DiskFullError, AgentFolderError) as fault:
             self.unlogged += 1
+            self._books.signals.unlogged(meaning)
             logger.debug("log.failed answer=%s fault=%s", answer.id, fault)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeloop.agent import durable
+from edgeloop import durable
 from edgeloop.agent.transport import Pace, paced
 from edgeloop.errors import DigestError, DiskFullError, UnreachableError
 
@@ -67,7 +67,7 @@ class Blobs:
                 self._fetch_twice(layer, partial)
             partial.chmod(0o444)
             durable.settle(partial, path)
-            logger.info("blob.done digest=%s bytes=%d", layer.digest, layer.size)
+            logger.debug("blob.done digest=%s bytes=%d", layer.digest, layer.size)
         return path
 
     def verify(self, layer: Layer) -> None:

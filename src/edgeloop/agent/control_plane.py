@@ -79,6 +79,7 @@ class ControlPlane:
 
         Raises:
             UnauthorizedError: the token is wrong, expired, or was used by another key.
+            ConflictError: the token is for another model, or the name belongs to another device.
             UnreachableError, ProtocolError: as for every call here.
         """
         return self._parsed(Enrolled, self._post("/v1/enrol", message))

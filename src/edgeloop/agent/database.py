@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from edgeloop.agent import durable
+from edgeloop import durable
 from edgeloop.errors import AgentFolderError, DiskFullError, EdgeloopError
 
 if TYPE_CHECKING:

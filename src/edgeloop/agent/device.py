@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from edgeloop import plugins
+from edgeloop.plugins import get, names
+from edgeloop.runtimes.program import known as steps
 
 MACHINES = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm64", "arm64": "arm64"}
 # the first line whose flags the processor has names its class: integer kernels differ between them
@@ -57,13 +58,14 @@ def execution_class(machine: str, cpuinfo: str) -> str:
 
 
 def runtimes() -> tuple[str, ...]:
-    """Names, without version, of the runtimes whose libraries are installed here."""
-    found = []
-    for name in plugins.names("runtime"):
-        libraries = getattr(plugins.get("runtime", name), "libraries", ())
-        if all(_installed(library) for library in libraries):
-            found.append(name.rpartition(".v")[0])
-    return tuple(found)
+    """Runtimes (without version) and program steps whose libraries are installed here."""
+    classes = {name.rpartition(".v")[0]: get("runtime", name) for name in names("runtime")}
+    offered = {n: c for n, c in classes.items() if not getattr(c, "reference_only", False)}
+    return tuple(sorted(n for n, c in (offered | steps()).items() if _has_libraries(c)))
+
+
+def _has_libraries(cls: type) -> bool:
+    return all(_installed(library) for library in getattr(cls, "libraries", ()))
 
 
 def _installed(distribution: str) -> bool:

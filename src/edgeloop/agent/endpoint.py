@@ -1,25 +1,27 @@
-"""Answers over loopback HTTP: the Open Inference Protocol v2 (REST, JSON tensors), and feedback.
+"""Serve an agent's applications over HTTP; ``oip`` says what the paths are, beside ``/metrics``.
 
-``GET /v2``, ``/v2/health/live``, ``/v2/health/ready``, ``/v2/models/<name>``,
-``/v2/models/<name>/ready``; ``POST /v2/models/<name>/infer`` (one row, shape ``[1, ...]``) and
-``POST /v2/edgeloop/feedback`` (``{"answer_id": ..., "truth": ...}``). The reply of ``infer``
-carries ``answer_id``, ``bundle`` and the answer's own fields as ``parameters``.
-A POST says ``Content-Type: application/json``, and no web page of another origin may ask.
-Protocol: https://github.com/kserve/open-inference-protocol.
+On loopback, unless it is told to be public. A POST says ``Content-Type: application/json``, and no
+web page of another origin may ask. Every error is ``{"error": "...", "number": "E..."}``.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
+import re
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from edgeloop.agent import address, metrics, oip
+from edgeloop.agent.address import LOOPBACK
+from edgeloop.agent.inflight import InFlight
 from edgeloop.errors import (
     EdgeloopError,
     InputMismatchError,
@@ -32,17 +34,14 @@ from edgeloop.errors import (
 
 if TYPE_CHECKING:
     from edgeloop.agent.agent import Agent
-    from edgeloop.types import Array, Json
+    from edgeloop.types import Json
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+logger = logging.getLogger(__name__)
+
 LARGEST_BODY = 32 << 20  # bytes
+LENGTH = re.compile(r"[0-9]{1,12}")
 READ_SECONDS = 30.0
-DATATYPES = {  # the protocol's names -> numpy's
-    "BOOL": "bool",
-    **{f"UINT{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
-    **{f"INT{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
-    **{f"FP{bits}": f"float{bits}" for bits in (16, 32, 64)},
-}
+GRACE_SECONDS = 10.0  # for requests that are being answered when the agent ends
 STATUS: dict[type[EdgeloopError], int] = {
     InputMismatchError: 400,
     ProtocolError: 400,
@@ -53,23 +52,21 @@ STATUS: dict[type[EdgeloopError], int] = {
 
 
 @contextmanager
-def serving(agent: Agent, listen: str) -> Iterator[str]:
+def serving(agent: Agent, listen: str, *, public: bool = False) -> Iterator[str]:
     """Serve ``agent`` on ``listen`` (``127.0.0.1:8080``, ``[::1]:8080``); gives the address.
 
-    Port 0 takes any that is free.
+    Port 0 takes any that is free. ``public`` lets it be any host of this machine, which whoever
+    reaches may ask: TLS and who may ask what are a proxy's. At the end requests that are being
+    answered get their answer.
 
     Raises:
-        ProtocolError: the address is not this machine's own.
+        ProtocolError: the address is not this machine's own, or has no such port.
         PortInUseError: another program listens there.
     """
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    if host not in LOOPBACK or not port.isdigit():
-        raise ProtocolError(
-            f"listen address {listen!r}", "must be loopback and a port, such as 127.0.0.1:8080"
-        )
+    host, port = address.parted(listen, public=public)
+    in_flight = InFlight()
     try:
-        server = _server(host)((host, int(port)), _handler(agent))
+        server = _server(host)((host, port), _handler(agent, in_flight, public=public))
     except OSError as fault:
         if fault.errno != errno.EADDRINUSE:
             raise
@@ -87,83 +84,127 @@ def serving(agent: Agent, listen: str) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+        if left := in_flight.wait(GRACE_SECONDS):
+            logger.warning("end.failed unanswered=%d seconds=%g", left, GRACE_SECONDS)
 
 
 def _server(host: str) -> type[ThreadingHTTPServer]:
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
+        request_queue_size = 128
 
     return Server
 
 
-def _handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
+def _handler(agent: Agent, in_flight: InFlight, *, public: bool) -> type[BaseHTTPRequestHandler]:
     class Handler(_Handler):
-        the_agent = agent
+        the_agent, open_to_all = agent, public
+        meter, running = metrics.Meter(), in_flight
 
     return Handler
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request. Every reply is JSON."""
+    """One request. Every reply is JSON, but for the metrics."""
 
     protocol_version = "HTTP/1.1"
     timeout = READ_SECONDS
+    disable_nagle_algorithm = True  # head and body are two packets: the second would wait 40 ms
     the_agent: Agent
+    open_to_all: bool
+    meter: metrics.Meter
+    running: InFlight
 
     def do_GET(self) -> None:
-        self._reply(lambda: asked(self.the_agent, self.path))
+        with self.running:
+            self._send(*self._outcome())
 
-    def do_POST(self) -> None:
-        self._reply(lambda: told(self.the_agent, self.path, self._body()))
+    # the library's names; what a path does not take is refused as JSON too
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_HEAD = do_GET  # noqa: N815
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the library refuses before it asks us: a broken head, a method of nobody's."""
+        del explain
+        self._send(code, _said(ProtocolError("request", "must be HTTP/1.1", got=message)), {})
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the library's name)
         """The journal logs answers; a line per request would say it twice."""
 
-    def _outcome(self, work: Callable[[], Json]) -> tuple[int, Json]:
-        refused = refusal(self.command, dict(self.headers.items()))
+    def _outcome(self) -> tuple[int, Json, dict[str, str]]:
+        """Status, body, and headers of its own."""
+        headers = dict(self.headers.items())
+        refused = refusal(self.command, headers, public=self.open_to_all)
         if refused is not None:
-            return refused[0], _said(refused[1])
+            return refused[0], _said(refused[1]), {}
+        path, began = self.path.partition("?")[0], time.perf_counter()
+        infers = path.endswith("/infer")
         try:
-            return 200, work()
+            outcome = self._answer(path)
         except EdgeloopError as fault:
+            if infers:
+                self.meter.failed(fault.number)
             status = next((s for kind, s in STATUS.items() if isinstance(fault, kind)), 500)
-            return status, _said(fault)
+            return status, _said(fault), {}
+        if infers and outcome[0] == 200:
+            self.meter.answered(time.perf_counter() - began)
+        return outcome
 
-    def _reply(self, work: Callable[[], Json]) -> None:
-        status, said = self._outcome(work)
-        data = json.dumps(said).encode()
+    def _answer(self, path: str) -> tuple[int, Json, dict[str, str]]:
+        if path == metrics.PATH and self.command == "GET":
+            text = self.meter.written(self.the_agent)
+            return 200, text, {"Content-Type": metrics.CONTENT_TYPE}
+        route = oip.find(path, self.the_agent.settings.model)
+        if self.command != route.method:
+            rule = f"must be asked with {route.method}"
+            fault = ProtocolError(f"path {path}", rule, got=self.command)
+            return 405, _said(fault), {"Allow": route.method}
+        body = self._body() if route.method == "POST" else {}
+        return 200, route.work(self.the_agent, route.version, body), {}
+
+    def _send(self, status: int, said: Json, about: Mapping[str, str]) -> None:
+        data = (said if isinstance(said, str) else json.dumps(said)).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        for name, value in {"Content-Type": "application/json", **about}.items():
+            self.send_header(name, value)
         if status != 200:  # the body may not have been read
             self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
-    def _body(self) -> Json:
+    def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > LARGEST_BODY:
+        if not LENGTH.fullmatch(length) or int(length) > LARGEST_BODY:
             raise ProtocolError(
                 "request body", f"must have a length of at most {LARGEST_BODY} bytes", got=length
             )
         try:
-            return json.loads(self.rfile.read(int(length)))
-        except ValueError as fault:
+            body = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as fault:
             raise ProtocolError("request body", "must be JSON", got=fault) from fault
+        if not isinstance(body, dict):
+            raise ProtocolError("request body", "must be a JSON object")
+        return body
 
 
-def refusal(method: str, headers: Mapping[str, str]) -> tuple[int, EdgeloopError] | None:
+def refusal(
+    method: str, headers: Mapping[str, str], *, public: bool = False
+) -> tuple[int, EdgeloopError] | None:
     """Status and error for what a web page made a browser send here; None when there is none.
 
-    A page can send a simple POST to any address without asking first, but never one of JSON.
+    A page can send a simple POST to any address without asking first, but never one of JSON. To a
+    ``public`` endpoint anybody may come by any name, and still no page of another origin.
     """
     loopback = "must name this machine by loopback"
     host, origin = headers.get("Host", ""), headers.get("Origin")
-    if not _is_loopback(f"//{host}"):
+    if not public and not _is_loopback(f"//{host}"):
         return 400, ProtocolError("header Host", loopback, got=repr(host))
-    if origin is not None and not _is_loopback(origin):
+    if origin is not None and not _is_loopback(origin) and not public:
         return 403, ProtocolError("header Origin", loopback, got=repr(origin))
+    if public and origin is not None and origin.partition("//")[2] != host:
+        return 403, ProtocolError("header Origin", f"must be of {host}", got=repr(origin))
     kind = headers.get("Content-Type", "")
     if method == "POST" and kind.partition(";")[0].strip().lower() != "application/json":
         rule = "must be application/json"
@@ -180,106 +221,3 @@ def _is_loopback(address: str) -> bool:
 
 def _said(fault: EdgeloopError) -> Json:
     return {"error": str(fault), "number": fault.number}
-
-
-def asked(agent: Agent, path: str) -> Json:
-    """The answer to a GET.
-
-    Raises:
-        NotFoundError: no such path or model.
-        NoSlotError: a model's path, and no bundle is installed.
-    """
-    name = agent.settings.model
-    if path == "/v2":
-        return {"name": "edgeloop", "version": "2", "extensions": ["edgeloop_feedback"]}
-    if path == "/v2/health/live":
-        return {"live": True}
-    if path in {"/v2/health/ready", f"/v2/models/{name}/ready"}:
-        agent.slot()
-        return {"name": name, "ready": True}
-    if path == f"/v2/models/{name}":
-        return _metadata(agent)
-    raise NotFoundError(
-        f"path {path}", "must be one of this agent's", todo=f"The model is {name!r}"
-    )
-
-
-def told(agent: Agent, path: str, body: Json) -> Json:
-    """The answer to a POST.
-
-    Raises:
-        NotFoundError: no such path or model.
-        ProtocolError: the body is not what the protocol says.
-        InputMismatchError: the inputs, the answer id or the truth do not fit.
-    """
-    if not isinstance(body, dict):
-        raise ProtocolError("request body", "must be a JSON object")
-    if path == f"/v2/models/{agent.settings.model}/infer":
-        return _infer(agent, body)
-    if path == "/v2/edgeloop/feedback":
-        if "answer_id" not in body or "truth" not in body:
-            raise ProtocolError("request body", "must have answer_id and truth")
-        agent.feedback(str(body["answer_id"]), body["truth"])
-        return {"answer_id": body["answer_id"]}
-    return asked(agent, f"{path} (POST)")
-
-
-def _infer(agent: Agent, body: Mapping[str, Any]) -> Json:
-    inputs = body.get("inputs")
-    if not isinstance(inputs, list):
-        raise ProtocolError("request body", "must have a list of inputs")
-    answer = agent.answer(dict(_tensor(item) for item in inputs))
-    flat = {k: v for k, v in answer.result.items() if isinstance(v, str | int | float | bool)}
-    return {
-        "model_name": agent.settings.model,
-        "model_version": str(answer.version),
-        "id": str(body.get("id", answer.id)),
-        "outputs": [_stated(name, values) for name, values in answer.outputs.items()],
-        "parameters": {"answer_id": answer.id, "bundle": answer.bundle, **flat},
-    }
-
-
-def _tensor(item: Any) -> tuple[str, Array]:
-    """One input: ``name``, ``shape``, ``datatype``, ``data`` (flat or nested)."""
-    import numpy as np
-
-    try:
-        name, shape = str(item["name"]), [int(size) for size in item["shape"]]
-        dtype = DATATYPES[item["datatype"]]
-        return name, np.asarray(item["data"], dtype=dtype).reshape(shape)
-    except (KeyError, TypeError, ValueError, OverflowError) as fault:
-        raise ProtocolError(
-            "input", "must have name, shape, datatype and data that fit together", got=repr(fault)
-        ) from fault
-
-
-def _stated(name: str, values: Array) -> Json:
-    datatype = next(
-        (ours for ours, theirs in DATATYPES.items() if theirs == str(values.dtype)), "BYTES"
-    )
-    return {
-        "name": name,
-        "shape": list(values.shape),
-        "datatype": datatype,
-        "data": values.reshape(-1).tolist(),
-    }
-
-
-def _metadata(agent: Agent) -> Json:
-    slot = agent.slot()
-    names = {theirs: ours for ours, theirs in DATATYPES.items()}
-    inputs = [(spec.name, spec.dtype, spec.shape) for spec in slot.inputs]
-    golden = slot.bundle.golden_samples()[1]
-    outputs = [(n, str(golden[n].dtype), golden[n].shape[1:]) for n in slot.kind.outputs]
-    return {
-        "name": agent.settings.model,
-        "versions": [str(slot.ref.version)],
-        "platform": slot.bundle.info.runtime,
-        **{
-            key: [
-                {"name": n, "datatype": names.get(dtype, "BYTES"), "shape": [1, *shape]}
-                for n, dtype, shape in tensors
-            ]
-            for key, tensors in (("inputs", inputs), ("outputs", outputs))
-        },
-    }

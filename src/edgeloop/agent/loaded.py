@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.answers import AnswerKind, open_kind
+from edgeloop.arrayfiles import dtype_of
 from edgeloop.errors import EdgeloopError, InputMismatchError, ModelError
 from edgeloop.plugins import get
 from edgeloop.sketches.features import summarise
@@ -49,6 +50,10 @@ class Loaded:
     def kind(self) -> AnswerKind:
         """What its answers mean."""
         return self.meaning.kind
+
+    def fresh(self) -> Loaded:
+        """The same slot without memory of earlier rows."""
+        return replace(self, session=self.session.fresh())
 
     def feed(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """What an application gave for one row as arrays ``[1, *shape]`` of the model's dtypes.
@@ -104,8 +109,8 @@ def load(ref: ReleaseRef, bundle: Bundle, threads: int) -> Loaded:
 def _row(spec: TensorSpec, value: Array) -> Array:
     if value.shape == (1, *spec.shape):
         value = value[0]
-    same = value.astype(spec.dtype)
-    if value.shape != spec.shape or not _equal(same, value):
+    same = _as(spec.dtype, value) if value.shape == spec.shape else None
+    if same is None:
         raise InputMismatchError(
             f"input {spec.name!r}",
             f"must be {spec.dtype}{list(spec.shape)}",
@@ -115,11 +120,37 @@ def _row(spec: TensorSpec, value: Array) -> Array:
     return same[None]
 
 
-def _equal(same: Array, value: Array) -> bool:
-    """Whether nothing was lost; a float may lose its last digits, an integer nothing."""
+def _as(dtype: str, value: Array) -> Array | None:
+    """``value`` as ``dtype``; None when it is something else, or does not fit without loss.
+
+    A text is a number nowhere. None (JSON's null) is a missing number or text. A float may lose its
+    last digits. A time is told as ISO 8601, or in seconds since 1970; both in UTC.
+    """
+    import numpy as np
+
+    if dtype == "str":
+        return _texts(value)
+    if value.dtype == object and dtype.startswith("float"):
+        value = np.where(value == None, np.nan, value)  # noqa: E711  (for each element)
+    if dtype.startswith("datetime64") and value.dtype.kind == "U":
+        value = np.char.rstrip(value, "Z")
+    elif value.dtype.kind == "U":
+        return None
+    try:
+        same = value.astype(dtype)
+    except (ValueError, TypeError, OverflowError):
+        return None
     if same.dtype.kind == "f":
-        return value.dtype.kind in "fiub"
-    return bool((same == value).all())
+        return same if value.dtype.kind in "fiubO" else None
+    return same if same.dtype.kind == "M" or bool(np.all(same == value)) else None
+
+
+def _texts(value: Array) -> Array | None:
+    import numpy as np
+
+    told = value.astype(object)
+    missing = np.where(told == None, "", told)  # noqa: E711  (for each element)
+    return missing if dtype_of(missing) == "str" else None
 
 
 def _first_line(fault: Exception) -> str:

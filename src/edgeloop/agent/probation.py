@@ -9,6 +9,7 @@ slot before stays loaded and answers whenever the new one fails; only errors are
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
@@ -39,7 +40,7 @@ def limits_of(plan: RolloutPlan) -> Limits:
     return Limits(
         answers=probation.answers,
         margin=probation.margin,
-        confidence_margin=probation.confidence_margin,
+        claim_margin=probation.claim_margin,
         errors=probation.errors,
         alpha=probation.alpha,
     )
@@ -71,7 +72,7 @@ class Shadow:
         self._inputs = Profile()
         self._unsketched: list[tuple[Arrays, Arrays]] = []
         self._disagreements: list[float] = []
-        self._confidences: list[float] = []
+        self._claims: dict[str, list[float]] = {}
         self._errors: list[float] = []
         self._times: tuple[list[float], list[float]] = ([], [])  # new slot, current slot
         self.judgement = WATCHING
@@ -99,7 +100,7 @@ class Shadow:
             answers = self.candidate.run(seen.feed)
             ms = (self._timer() - began) * 1000
             differs = float(kind.disagreement(seen.answers, answers)[0])
-            confidence = float(kind.confidence(answers)[0])
+            claims = {name: float(values[0]) for name, values in kind.claims(answers).items()}
         except Exception:  # whatever a new slot's answers break is an error of that slot
             logger.info("beside.failed version=%s", self.candidate.ref.version, exc_info=True)
             self._errors.append(1.0)
@@ -107,8 +108,11 @@ class Shadow:
         self._times[0].append(ms)
         self._times[1].append(seen.ms)
         self._errors.append(0.0)
-        self._disagreements.append(differs)
-        self._confidences.append(confidence)
+        if not math.isnan(differs):
+            self._disagreements.append(differs)
+        for name, value in claims.items():
+            if not math.isnan(value):
+                self._claims.setdefault(name, []).append(value)
         self._unsketched.append((seen.feed, answers))
 
     def _judge(self) -> None:
@@ -124,7 +128,7 @@ class Shadow:
             declared,
             self._limits,
             disagreements=self._disagreements,
-            confidences=self._confidences,
+            claims=self._claims,
             errors=self._errors,
         )
         if judgement.standing is Standing.PASSED:
@@ -198,5 +202,5 @@ class Trial:
     def _judge(self) -> None:
         if self.judgement.standing is Standing.WATCHING:
             self.judgement = judge(
-                None, self._limits, disagreements=(), confidences=(), errors=self._errors
+                None, self._limits, disagreements=(), claims={}, errors=self._errors
             )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from typing import TYPE_CHECKING
 
+from edgeloop import arrayfiles
 from edgeloop.agent.database import Database
 from edgeloop.protocol import messages
 
@@ -134,12 +134,8 @@ class Samples:
 
 
 def _encoded(feed: Arrays) -> dict[str, str]:
-    """Input name -> base64 of a ``.npy`` without the batch axis."""
-    import numpy as np
-
-    encoded = {}
-    for name, values in feed.items():
-        stream = io.BytesIO()
-        np.save(stream, values[0], allow_pickle=False)
-        encoded[name] = base64.b64encode(stream.getvalue()).decode()
-    return encoded
+    """Input name -> base64 of its one row as a file, see ``arrayfiles``."""
+    return {
+        name: base64.b64encode(arrayfiles.content_of(values)).decode()
+        for name, values in feed.items()
+    }

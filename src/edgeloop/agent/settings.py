@@ -1,29 +1,22 @@
-"""What a device was told when it was enrolled, and the enrolment itself."""
+"""What a device was told when it was enrolled."""
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgeloop.agent import device, durable
-from edgeloop.agent.control_plane import ControlPlane
 from edgeloop.agent.samples import PER_DAY
-from edgeloop.agent.transport import Pace, Transport, Urllib3Transport
-from edgeloop.clock import Clock, SystemClock
+from edgeloop.agent.transport import Pace
 from edgeloop.errors import AgentFolderError, OverrideError
-from edgeloop.protocol import keys
-from edgeloop.protocol.messages import Enrol, Name
-from edgeloop.types import Json
+from edgeloop.protocol.messages import Labels, Name
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+SETTINGS, KEY, ROOT = "agent.json", "device.pem", "root.json"
 
-SETTINGS, KEY, ROOT, LOCK = "agent.json", "device.pem", "root.json", "lock"
+BaseAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")]
 
 
 class Settings(BaseModel):
@@ -31,13 +24,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    server: str  # base address of the control plane
+    server: BaseAddress  # of the control plane
     device: str  # id that the control plane gave
     name: Name
     model: Name
     channel: Name = "stable"
     target: Name
-    labels: dict[Name, str] = {}
+    labels: Labels = {}
     repository: str = ""  # base address of the signed metadata; "" is <server>/tuf
     blobs: str = ""  # base address of the blobs; "" is <server>/blobs/sha256
     listen: str = ""  # loopback address for applications, "127.0.0.1:8080"; "" is none, port 0 any
@@ -93,52 +86,6 @@ def read(folder: Path) -> Settings:
         ) from fault
 
 
-def enrol(
-    folder: Path,
-    *,
-    server: str,
-    token: str,
-    name: str,
-    model: str,
-    root: bytes,
-    channel: str = "stable",
-    target: str = "auto",
-    labels: Mapping[str, str] | None = None,
-    transport: Transport | None = None,
-    clock: Clock | None = None,
-    **others: object,
-) -> Settings:
-    """Make ``folder`` a device of the control plane at ``server``.
-
-    ``root`` is the channel's first root metadata, which must come by a way that is trusted (with
-    the device's image, by hand), not from the server. ``others`` are further fields of
-    :class:`Settings`. What broke off can be done again: the key stays, the token counts once.
-
-    Raises:
-        UnauthorizedError: the token is wrong, expired, or was used by another device.
-        UnreachableError: the control plane did not answer.
-    """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key, found = _key(folder), device.detect(target)
-    identity = keys.fingerprint(key.public_key())
-    plane = ControlPlane(
-        server, key, identity, transport or Urllib3Transport(), clock or SystemClock()
-    )
-    said = {"name": name, "labels": dict(labels or {}), "target": found.target}
-    enrolled = plane.enrol(_message(token, key, found, said))
-    told = {
-        "server": server.rstrip("/"),
-        "device": enrolled.device,
-        "model": model,
-        "channel": channel,
-        "poll_seconds": enrolled.poll_seconds,
-    }
-    settings = Settings.model_validate({**told, **said, **others})
-    durable.write(folder / ROOT, root)
-    durable.write(folder / SETTINGS, settings.model_dump_json(indent=1).encode())
-    return settings
-
-
 def labels(told: Iterable[str]) -> dict[str, str]:
     """What ``--label name=value`` says, each.
 
@@ -154,48 +101,9 @@ def labels(told: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _key(folder: Path) -> Ed25519PrivateKey:
-    """The device's key, made where there is none."""
-    path = folder / KEY
-    if not path.exists():
-        keys.save(keys.generate(), path)
-    return keys.load(path)
-
-
-def _message(
-    token: str, key: Ed25519PrivateKey, found: device.Device, said: Mapping[str, Json]
-) -> Enrol:
-    return Enrol(
-        token=token,
-        public_key=keys.public_pem(key.public_key()),
-        runtimes=found.runtimes,
-        agent_version=agent_version(),
-        **said,
-    )
-
-
 def agent_version() -> str:
     """The installed version of edgeloop; "" when it runs from a source tree."""
     try:
         return version("edgeloop")
     except PackageNotFoundError:
         return ""
-
-
-def lock(folder: Path) -> IO[bytes]:
-    """Hold a folder; closing what is returned lets it go, and so does the end of the process.
-
-    Raises:
-        AgentFolderError: another agent holds it.
-    """
-    handle = (folder / LOCK).open("ab")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as fault:
-        handle.close()
-        raise AgentFolderError(
-            f"agent folder {folder}",
-            "must be used by one agent",
-            todo="End the other one, or give this one a folder of its own",
-        ) from fault
-    return handle

@@ -47,7 +47,7 @@ class OpenWindow:
 
     def __init__(self, meaning: Meaning, now: float) -> None:
         self._meaning, self.began = meaning, now
-        self.answers = self.errors = self.confirmed = 0
+        self.answers = self.errors = self.unlogged = self.confirmed = 0
         self._quality = 0.0
         self._profile = Profile()
         self._rows: list[tuple[Arrays, Arrays]] = []
@@ -83,6 +83,7 @@ class OpenWindow:
             ended=now,
             answers=self.answers,
             errors=self.errors,
+            unlogged=self.unlogged,
             confirmed=self.confirmed,
             quality=self._quality,
             sketches=self._profile.to_json(),
@@ -127,6 +128,11 @@ class Signals:
             window = self._window(meaning)
             window.errors += 1
             self._close_if(meaning.ref.digest, window.rows % self._answers == 0)
+
+    def unlogged(self, meaning: Meaning) -> None:
+        """Count one answer that was given and could not be written to the log."""
+        with self._lock:
+            self._window(meaning).unlogged += 1
 
     def confirmed(self, meaning: Meaning, quality: float) -> None:
         """Count one answer that a person confirmed or corrected; ``quality`` in 0..1."""
@@ -227,6 +233,7 @@ def merge(first: Window, second: Window) -> Window:
             "ended": max(first.ended, second.ended),
             "answers": first.answers + second.answers,
             "errors": first.errors + second.errors,
+            "unlogged": first.unlogged + second.unlogged,
             "confirmed": first.confirmed + second.confirmed,
             "quality": first.quality + second.quality,
             "sketches": profile.to_json(),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgeloop.agent import durable
+from edgeloop import durable
 from edgeloop.errors import AgentFolderError, BundleError, NoSlotError
 from edgeloop.protocol.messages import ReleaseRef
 from edgeloop.release.bundle import Bundle, layers_of, open_bundle

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgeloop.agent import durable
+from edgeloop import durable
 from edgeloop.errors import AgentFolderError, TransitionError
 from edgeloop.protocol.messages import Listed, Outcome, ReleaseRef, State
 
@@ -118,7 +118,7 @@ class Ledger:
         before = self.now
         state = move(before.state, event)
         self._save({"state": state, "moves": before.moves + 1, **changes})
-        logger.info("move.done from=%s event=%s to=%s", before.state, event, state)
+        logger.debug("move.done from=%s event=%s to=%s", before.state, event, state)
 
     def note(self, **changes: Any) -> None:
         """Save changed fields without a move."""

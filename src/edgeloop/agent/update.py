@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeloop.agent import admission, durable
+from edgeloop import durable
+from edgeloop.agent import admission
 from edgeloop.agent.answering import Answering, InCharge
 from edgeloop.agent.loaded import Loaded, load
 from edgeloop.agent.probation import Shadow, Trial, limits_of
 from edgeloop.agent.slots import Failed
 from edgeloop.agent.states import BUSY, RESTING, Event
-from edgeloop.answers.worse import Standing
+from edgeloop.answers.worse import Judgement, Standing
 from edgeloop.errors import (
     AdmissionError,
     EdgeloopError,
@@ -219,9 +220,9 @@ class Update:
         channel = parts.channel()
         listing = channel.refresh()
         listed = find_allowed(listing, trying)
-        fits = admission.target_fits(listed.targets, parts.device)
-        if fits.verdict is Verdict.FAIL:
-            self._refuse([fits])
+        fits = admission.fits(listed.targets, listed.needs, parts.device)
+        if any(finding.verdict is Verdict.FAIL for finding in fits):
+            self._refuse(fits)  # before a byte of it is fetched
             return
         manifest = channel.manifest(listed)
         layers_of(manifest, trying.digest)
@@ -235,9 +236,17 @@ class Update:
         parts.ledger.move(Event.DONE, listed=listed, trying=trusted)
 
     def _download(self) -> None:
-        for layer in self._layers():
+        began, layers = self._parts.timer(), self._layers()
+        for layer in layers:
             self._parts.blobs.get(layer)
         self._parts.ledger.move(Event.DONE)
+        logger.info(
+            "download.done version=%s files=%d bytes=%d seconds=%.1f",
+            self._trying().version,
+            len(layers),
+            sum(layer.size for layer in layers),
+            self._parts.timer() - began,
+        )
 
     def _verify(self) -> None:
         for layer in self._layers():
@@ -248,15 +257,16 @@ class Update:
         parts = self._parts
         manifest = parts.incoming.read_bytes()
         files = {layer.digest: parts.blobs.path(layer.digest) for layer in self._layers()}
-        parts.slots.install(self._trying(), manifest, files)
+        trying = self._trying()
+        parts.slots.install(trying, manifest, files)
         parts.ledger.move(Event.DONE)
+        logger.info("install.done version=%s bundle=%s", trying.version, trying.digest)
 
     def _try(self) -> None:
         parts, trying = self._parts, self._trying()
         parts.ledger.note(attempts=parts.ledger.now.attempts + 1)
         info = parts.slots.open(trying).info
-        fits = [admission.target_fits(info.targets, parts.device)]
-        fits.append(admission.runtime_fits(info, parts.device))
+        fits = admission.fits(info.targets, info.needs, parts.device)
         if any(finding.verdict is Verdict.FAIL for finding in fits):
             self._refuse(fits)
             return
@@ -267,6 +277,7 @@ class Update:
         if any(finding.verdict is Verdict.FAIL for finding in found):
             self._refuse([*fits, *found])
             return
+        _say_admission(trying, [*fits, *found])
         self._findings, self._beside = (*fits, *found), {}
         parts.ledger.move(Event.DONE)
         self._begin_probation(candidate, current or None)
@@ -296,6 +307,7 @@ class Update:
 
     def _watch_beside(self, present: InCharge, shadow: Shadow) -> None:
         judgement = shadow.judgement
+        _say_probation(shadow.candidate.ref, "beside", judgement)
         self._beside = shadow.evidence
         if judgement.standing is Standing.PASSED:
             self._take_over(shadow.candidate, present.current)
@@ -304,6 +316,7 @@ class Update:
 
     def _watch_in_charge(self, present: InCharge, trial: Trial) -> None:
         judgement = trial.judgement
+        _say_probation(present.current.ref, "charge", judgement)
         if judgement.standing is Standing.PASSED:
             outcome = self._outcome(Result.SUCCESSFUL, "", self._evidence(judgement.figures))
             self._parts.ledger.move(Event.DONE, trying=None, outcome=outcome)
@@ -323,6 +336,7 @@ class Update:
         self._clean()
 
     def _refuse(self, findings: list[Finding]) -> None:
+        _say_admission(self._trying(), findings)
         failed = [finding for finding in findings if finding.verdict is Verdict.FAIL]
         rejected = any(finding.check in admission.FITS for finding in failed)
         said = "; ".join(f"{finding.check}: {finding.reason}" for finding in failed)
@@ -397,6 +411,32 @@ def find_allowed(listing: ChannelList, wish: ReleaseRef) -> Listed:
     if listed.version < listing.floor:
         raise NotListedError(thing, f"must be {listing.floor} or newer, the channel's floor")
     return listed
+
+
+def _say_admission(ref: ReleaseRef, findings: list[Finding]) -> None:
+    failed = any(finding.verdict is Verdict.FAIL for finding in findings)
+    logger.info(
+        "admission.done version=%s verdict=%s %s",
+        ref.version,
+        Verdict.FAIL if failed else Verdict.PASS,
+        " ".join(f"{finding.check}={_word(finding.verdict)}" for finding in findings),
+    )
+
+
+def _say_probation(ref: ReleaseRef, where: str, judgement: Judgement) -> None:
+    """One line for each of its halves, once it is judged."""
+    if judgement.standing is not Standing.WATCHING:
+        logger.info(
+            "probation.done version=%s in=%s verdict=%s reason=%s",
+            ref.version,
+            where,
+            judgement.standing,
+            judgement.reason or "none",
+        )
+
+
+def _word(verdict: Verdict) -> str:
+    return verdict.replace(" ", "_")
 
 
 def _same(one: ReleaseRef | None, other: ReleaseRef | None) -> bool:

@@ -21,6 +21,7 @@ class Label:
     classes: tuple[str, ...]
 
     outputs: ClassVar[tuple[str, ...]] = ("probabilities", "label")
+    quality_name: ClassVar[str] = "accuracy"
 
     def parity(self, got: Arrays, want: Arrays, tolerance: float) -> Array:
         """bool[n]: probabilities within ``tolerance`` (absolute, 0 to 1) of each other."""
@@ -35,10 +36,10 @@ class Label:
         differing: Array = one["label"] != other["label"]
         return differing.astype("float64")
 
-    def confidence(self, answers: Arrays) -> Array:
-        """float64[n] in 0..1: the probability of the label that was chosen."""
+    def claims(self, answers: Arrays) -> dict[str, Array]:
+        """``confidence`` float64[n] in 0..1: the probability of the label that was chosen."""
         top: Array = answers["probabilities"].max(axis=1)
-        return top.astype("float64")
+        return {"confidence": top.astype("float64")}
 
     def quality(self, answers: Arrays, truth: Array) -> Array:
         """float64[n] in 0..1: 1 where the label is the true one."""
@@ -50,17 +51,24 @@ class Label:
         return {name: truth == index for index, name in enumerate(self.classes)}
 
     def evidence(self, answers: Arrays, truth: Array) -> Json:
-        """``confusion``: rows per true class (outer) and answered class (inner)."""
+        """A picture of how many rows of each true class (down) got each answer (across)."""
         import numpy as np
 
-        size = len(self.classes)
+        size, names = len(self.classes), list(self.classes)
         cells = np.bincount(truth * size + answers["label"], minlength=size * size)
-        return {"confusion": cells.reshape(size, size).tolist(), "classes": list(self.classes)}
+        matrix = {
+            "kind": "matrix",
+            "title": "true class (down) and answer (across)",
+            "rows": names,
+            "columns": names,
+            "cells": cells.reshape(size, size).tolist(),
+        }
+        return {"pictures": [matrix]}
 
     def features(self, answers: Arrays) -> dict[str, Array]:
         """float64[n] per named feature of an answer; what the device's sketches watch."""
         return {
-            "answer.confidence": self.confidence(answers),
+            "answer.confidence": self.claims(answers)["confidence"],
             "answer.label": answers["label"].astype("float64"),
         }
 
@@ -81,3 +89,24 @@ class Label:
         if isinstance(stated, int) and 0 <= stated < len(self.classes):
             return stated
         return self.classes.index(str(stated))
+
+    def check_truth(self, truth: Array) -> None:
+        """Return when a target column holds indices into ``classes``.
+
+        Raises:
+            ValueError: it does not; the rule and what was got.
+        """
+        whole = truth.dtype.kind in "iub" and truth.ndim == 1
+        if not whole or truth.min() < 0 or truth.max() >= len(self.classes):
+            raise ValueError(
+                f"must hold whole numbers from 0 to {len(self.classes) - 1}, one per row, each the"
+                f" index of a class, got {truth.dtype}{list(truth.shape)}"
+                f" from {truth.min()} to {truth.max()}"
+            )
+
+    def tally(self, truth: Array) -> Json:
+        """``classes``: rows per class."""
+        import numpy as np
+
+        counts = np.bincount(truth.astype(np.int64), minlength=len(self.classes))
+        return {"classes": {c: int(n) for c, n in zip(self.classes, counts, strict=True)}}

@@ -10,8 +10,8 @@ it ever reaches 1/alpha with probability alpha at the most (Ville), however ofte
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from edgeloop.answers.intervals import wilson
@@ -36,8 +36,8 @@ class Declared:
 
     profile: str
     rows: int
-    disagreement: float | None  # share 0..1 of answers that differ from the release before
-    confidence: float  # mean 0..1
+    disagreement: float | None  # mean 0..1 of how much answers differ from the release before
+    claims: Mapping[str, float] = field(default_factory=dict)  # the kind's own: name -> mean 0..1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Limits:
 
     answers: int
     margin: float
-    confidence_margin: float
+    claim_margin: float
     errors: float
     alpha: float
 
@@ -102,26 +102,27 @@ def judge(
     limits: Limits,
     *,
     disagreements: Sequence[float],
-    confidences: Sequence[float],
+    claims: Mapping[str, Sequence[float]],
     errors: Sequence[float],
 ) -> Judgement:
     """Hold what a probation saw against what the release declared for such inputs.
 
-    ``disagreements`` and ``confidences`` have one value in 0..1 per answer that both slots gave,
-    ``errors`` a 0 or 1 per answer that the new slot was asked for. Without ``declared`` (nothing to
-    compare with, e.g. a first release) only errors are judged.
+    ``disagreements`` has one value in 0..1 per answer that both slots gave, ``claims`` per name one
+    per answer of the new slot, ``errors`` a 0 or 1 per answer that it was asked for. Without
+    ``declared`` (nothing to compare with, e.g. a first release) only errors are judged. A claim
+    that was declared and is never seen is not judged: a row may have no answer.
 
     Fails as soon as a test rejects. Passes at ``limits.answers`` when every mean is within its
     limit; one that is beyond, yet not rejected, is watched for twice as long again, then fails.
     """
-    claims = [_Claim(name="error share", values=errors, limit=limits.errors)]
+    held = [_Claim(name="error share", values=errors, limit=limits.errors)]
     if declared is not None:
-        claims += _declared_claims(declared, limits, disagreements, confidences)
-    figures = {claim.name: round(claim.mean, 6) for claim in claims if not claim.mirrored}
+        held += _declared_claims(declared, limits, disagreements, claims)
+    figures = {claim.name: round(claim.mean, 6) for claim in held if not claim.mirrored}
     figures["answers"] = len(errors)
     late = len(errors) >= 3 * limits.answers
-    beyond = [claim for claim in claims if claim.mean > claim.limit]
-    broken = [claim for claim in beyond if late or claim.broken(limits.alpha / len(claims))]
+    beyond = [claim for claim in held if claim.mean > claim.limit]
+    broken = [claim for claim in beyond if late or claim.broken(limits.alpha / len(held))]
     if broken:
         profile = f" on inputs like {declared.profile!r}" if declared else ""
         reason = "; ".join(claim.text for claim in broken) + profile
@@ -135,17 +136,23 @@ def _declared_claims(
     declared: Declared,
     limits: Limits,
     disagreements: Sequence[float],
-    confidences: Sequence[float],
+    claims: Mapping[str, Sequence[float]],
 ) -> list[_Claim]:
-    lowest = declared.confidence - limits.confidence_margin
-    highest = declared.confidence + limits.confidence_margin
-    doubts = [1 - value for value in confidences]
-    claims = [
-        _Claim(name="confidence", values=confidences, limit=min(highest, 1.0)),
-        _Claim(name="confidence", values=doubts, limit=min(1 - lowest, 1.0), mirrored=True),
-    ]
+    found = []
     if declared.disagreement is not None:
         most = wilson(declared.disagreement, declared.rows)[1] + limits.margin
-        claim = _Claim(name="disagreement", values=disagreements, limit=min(most, 1.0))
-        claims.insert(0, claim)
-    return claims
+        found.append(_Claim(name="disagreement", values=disagreements, limit=min(most, 1.0)))
+    for name, mean in declared.claims.items():
+        found += _both_sides(name, claims.get(name, ()), mean, limits.claim_margin)
+    return found
+
+
+def _both_sides(
+    name: str, values: Sequence[float], mean: float, margin: float
+) -> tuple[_Claim, _Claim]:
+    """Not above ``mean + margin``, not below ``mean - margin``."""
+    mirrored = [1 - value for value in values]
+    return (
+        _Claim(name=name, values=values, limit=min(mean + margin, 1.0)),
+        _Claim(name=name, values=mirrored, limit=min(1 - (mean - margin), 1.0), mirrored=True),
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from edgeloop.checks.held_out import NO_ROWS, held_out
+from edgeloop.checks.held_out import NO_ANSWERS, NO_ROWS, held_out, known
 from edgeloop.checks.limits import at_most, not_measured
 from edgeloop.checks.statistics import paired
 from edgeloop.plugins import register
@@ -30,7 +30,7 @@ class AccuracyDrop:
     max: Annotated[float, Field(ge=0, le=1)] | None = None
     kind: Literal["ABSOLUTE", "RELATIVE"] = "ABSOLUTE"
 
-    libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime", "torch")
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
     needs: ClassVar[tuple[str, ...]] = ("snapshot", "reference")
 
     def run(self, model: Model, context: Context) -> Finding:
@@ -42,11 +42,14 @@ class AccuracyDrop:
             return not_measured("accuracy_drop", NO_ROWS)
         mine = rows.kind.quality(rows.answers(model, context), rows.truth)
         theirs = rows.kind.quality(rows.answers(context.reference, context), rows.truth)
-        scale = 1.0 if self.kind == "ABSOLUTE" else float(theirs.mean())
+        lost = known(theirs - mine)
+        if not len(lost):
+            return not_measured("accuracy_drop", NO_ANSWERS)
+        scale = 1.0 if self.kind == "ABSOLUTE" else float(known(theirs).mean())
         if scale == 0:
             return not_measured("accuracy_drop", "the reference is never right")
-        value = float((theirs - mine).mean()) / scale
-        low, high = paired(theirs - mine)
+        value = float(lost.mean()) / scale
+        low, high = paired(lost)
         verdict, limit = at_most(value, self.max)
         return Finding(
             check="accuracy_drop",
@@ -55,9 +58,9 @@ class AccuracyDrop:
             limit=limit,
             interval=(low / scale, high / scale),
             evidence={
-                "rows": rows.rows,
+                "rows": len(lost),
                 "kind": self.kind,
-                "reference": float(theirs.mean()),
-                "model": float(mine.mean()),
+                "reference": float(known(theirs).mean()),
+                "model": float(known(mine).mean()),
             },
         )

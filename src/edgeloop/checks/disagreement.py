@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from edgeloop.answers.intervals import wilson
-from edgeloop.checks.held_out import NO_ROWS, held_out
+from edgeloop.checks.held_out import NO_ANSWERS, NO_ROWS, held_out, known
 from edgeloop.checks.limits import at_most, not_measured
 from edgeloop.plugins import register
 from edgeloop.types import Finding, Verdict
@@ -33,7 +33,7 @@ class Disagreement:
     against: Literal["current", "reference"] = "current"
     max: Annotated[float, Field(ge=0, le=1)] | None = None
 
-    libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime", "torch")
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
     needs: ClassVar[tuple[str, ...]] = ("snapshot", "current", "reference")
 
     def run(self, model: Model, context: Context) -> Finding:
@@ -50,17 +50,20 @@ class Disagreement:
         if not rows.rows:
             return not_measured("disagreement", NO_ROWS)
         differs = rows.kind.disagreement(rows.answers(model, context), rows.answers(other, context))
-        value = float(differs.mean())
+        both = known(differs)
+        if not len(both):
+            return not_measured("disagreement", NO_ANSWERS)
+        value = float(both.mean())
         verdict, limit = at_most(value, self.max)
         return Finding(
             check="disagreement",
             verdict=verdict,
             value=value,
             limit=limit,
-            interval=wilson(value, rows.rows),
+            interval=wilson(value, len(both)),
             evidence={
                 "against": self.against,
-                "rows": rows.rows,
+                "rows": len(both),
                 "profiles": rows.by_profile(differs),
             },
         )

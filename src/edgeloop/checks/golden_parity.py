@@ -8,9 +8,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from edgeloop.answers.intervals import wilson
-from edgeloop.checks.held_out import NO_ROWS, HeldOut, held_out
+from edgeloop.checks.held_out import NO_ANSWERS, NO_ROWS, HeldOut, held_out
 from edgeloop.checks.limits import at_least, not_measured
 from edgeloop.plugins import register
+from edgeloop.runtimes.program import memory
 from edgeloop.types import Finding
 
 if TYPE_CHECKING:
@@ -37,22 +38,26 @@ class GoldenParity:
     int8: Tolerance = 0.1
     changed: Tolerance = 0.25
 
-    libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime", "torch")
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
     needs: ClassVar[tuple[str, ...]] = ("snapshot", "reference")
 
     def run(self, model: Model, context: Context) -> Finding:
-        """Value is the share of samples that are equal."""
+        """Value is the share of samples that are equal, of those that have an answer."""
+        import numpy as np
+
         if context.reference is None:
             return not_measured("golden_parity", "there is no reference model")
         rows = held_out(model, context)
         if not rows.rows:
             return not_measured("golden_parity", NO_ROWS)
-        chosen = _spread(rows, self.samples)
+        chosen = _chosen(rows, self.samples, memory(model))
         execution = execution_class(model)
         tolerance: float = getattr(self, execution)
-        equal = rows.kind.parity(
-            chosen.answers(model, context), chosen.answers(context.reference, context), tolerance
-        )
+        mine, theirs = (chosen.answers(one, context) for one in (model, context.reference))
+        answered = ~np.isnan(rows.kind.quality(theirs, chosen.truth))
+        equal = rows.kind.parity(mine, theirs, tolerance)[answered]
+        if not len(equal):
+            return not_measured("golden_parity", NO_ANSWERS)
         value = float(equal.mean())
         verdict, limit = at_least(value, self.min)
         return Finding(
@@ -73,11 +78,16 @@ def execution_class(model: Model) -> str:
     return "int8" if "quantization" in model.notes else "exact"
 
 
-def _spread(rows: HeldOut, count: int) -> HeldOut:
-    """``count`` rows at even distances: the same ones whatever the model."""
+def _chosen(rows: HeldOut, count: int, past: int) -> HeldOut:
+    """``count`` rows at even distances, the same ones whatever the model.
+
+    The first in a row, and ``past`` more before them, where the model remembers so many.
+    """
     import numpy as np
 
     places = np.unique(np.linspace(0, rows.rows - 1, count).astype(int))
+    if past:
+        places = np.arange(min(rows.rows, past + count))
     return HeldOut(
         kind=rows.kind,
         feed={name: values[places] for name, values in rows.feed.items()},

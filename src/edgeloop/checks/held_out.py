@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BATCH = 256
 NO_ROWS = "the snapshot has no rows in its part 'test'"
+NO_ANSWERS = "the model answers none of the held-out rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,26 @@ class HeldOut:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def by_profile(self, values: Array) -> dict[str, dict[str, float]]:
-        """Mean of ``values`` (one per row) and number of rows for each population that has any."""
-        return {
-            name: {"value": float(values[self.profile == index].mean()), "rows": int(count)}
-            for index, name in enumerate(self.profiles)
-            if (count := (self.profile == index).sum())
+        """Mean of ``values`` (one per row) and number of rows for each population that has any.
+
+        A row whose value is NaN has no answer, and does not count.
+        """
+        parts = {
+            name: known(values[self.profile == index]) for index, name in enumerate(self.profiles)
         }
+        return {
+            name: {"value": float(part.mean()), "rows": len(part)}
+            for name, part in parts.items()
+            if len(part)
+        }
+
+
+def known(values: Array) -> Array:
+    """Those of ``values`` that are not NaN: of the rows that have an answer."""
+    import numpy as np
+
+    kept: Array = values[~np.isnan(values)]
+    return kept
 
 
 def held_out(model: Model, context: Context) -> HeldOut:

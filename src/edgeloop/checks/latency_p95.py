@@ -38,7 +38,7 @@ class LatencyP95:
     runs: Annotated[int, Field(ge=100, le=100_000)] = 300
     warmup: Annotated[int, Field(ge=0, le=100_000)] = 30
 
-    libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime")
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
     needs: ClassVar[tuple[str, ...]] = ("snapshot",)
     machine_bound: ClassVar[bool] = True
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from edgeloop.answers.intervals import wilson
-from edgeloop.checks.held_out import NO_ROWS, held_out
+from edgeloop.checks.held_out import NO_ROWS, held_out, known
 from edgeloop.checks.limits import at_least, not_measured
 from edgeloop.plugins import register
 from edgeloop.types import Finding
@@ -29,7 +29,7 @@ class WorstClass:
 
     min: Annotated[float, Field(ge=0, le=1)] | None = None
 
-    libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime")
+    libraries: ClassVar[tuple[str, ...]] = ("numpy",)
     needs: ClassVar[tuple[str, ...]] = ("snapshot",)
 
     def run(self, model: Model, context: Context) -> Finding:
@@ -44,9 +44,13 @@ class WorstClass:
         if empty:
             return not_measured("worst_class", f"no held-out rows of {', '.join(empty)}")
         quality = rows.kind.quality(rows.answers(model, context), rows.truth)
-        found = {name: float(quality[members].mean()) for name, members in strata.items()}
+        parts = {name: known(quality[members]) for name, members in strata.items()}
+        unanswered = [name for name, part in parts.items() if not len(part)]
+        if unanswered:
+            return not_measured("worst_class", f"no answers to rows of {', '.join(unanswered)}")
+        found = {name: float(part.mean()) for name, part in parts.items()}
         worst = min(found, key=lambda name: found[name])
-        count = int(strata[worst].sum())
+        count = len(parts[worst])
         verdict, limit = at_least(found[worst], self.min)
         return Finding(
             check="worst_class",

@@ -1,6 +1,6 @@
-"""``agent``: make a folder a device, run its agent, see what it does.
+"""``agent``: make a folder a device, run its agent, answer a batch, see what it does.
 
-A device needs only the base package: there the same three are ``python -m edgeloop.agent``.
+A device needs only the base package: there the same four are ``python -m edgeloop.agent``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,18 @@ import typer
 
 from edgeloop.cli.output import Format, FormatOption, show
 
-agents = typer.Typer(help="The program on a device: enrol, run, status.", no_args_is_help=True)
+agents = typer.Typer(
+    help="The program on a device: enrol, run, batch, status.", no_args_is_help=True
+)
+TARGET = (
+    "Class of devices that this one belongs to, a free name such as linux-x86: a release that"
+    " names targets goes to devices of those alone; auto takes this system and processor."
+)
+PUBLIC = (
+    "Let --listen be any address of this machine, such as 0.0.0.0:8080: whoever reaches it may ask,"
+    " so that TLS and authentication belong to a proxy in front."
+)
+WAIT = "Most seconds for the control plane and for an update, before the rows are answered."
 Folder = Annotated[Path, typer.Argument(help="The device's folder.")]
 
 
@@ -30,45 +41,70 @@ def enrol(
     root: Annotated[Path, typer.Option(help="First root metadata, brought by a trusted way.")],
     name: Annotated[str, typer.Option(help="Name in the fleet; the folder's by default.")] = "",
     channel: Annotated[str, typer.Option()] = "stable",
-    target: Annotated[str, typer.Option(help="Class of devices; auto looks.")] = "auto",
+    target: Annotated[str, typer.Option(help=TARGET)] = "auto",
     label: Annotated[list[str] | None, typer.Option(help="name=value")] = None,
     listen: Annotated[str, typer.Option(help="Loopback address for applications.")] = "",
     opt_in: Annotated[
         bool, typer.Option("--opt-in", help="Let confirmed inputs leave the device when asked.")
     ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="That one answer may use.")] = 1,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Make a folder a device of a control plane."""
-    from edgeloop.agent import settings
+    from edgeloop.agent import enrolment, first_root, settings
 
-    made = settings.enrol(
+    made = enrolment.enrol(
         folder,
         server=server,
         token=token,
         name=name or folder.resolve().name,
         model=model,
-        root=root.read_bytes(),
+        root=first_root.read(root),
         channel=channel,
         target=target,
         labels=settings.labels(label or []),
         listen=listen,
         opt_in=opt_in,
+        threads=threads,
     )
     told = {"device": made.device, "name": made.name, "target": made.target}
     show(told, form, f"{made.name} is device {made.device} ({made.target})")
 
 
 @agents.command()
-def run(folder: Folder, listen: Annotated[str, typer.Option()] = "") -> None:
+def run(
+    folder: Folder,
+    listen: Annotated[str, typer.Option(help="In place of the enrolled address.")] = "",
+    public: Annotated[bool, typer.Option("--public", help=PUBLIC)] = False,
+) -> None:
     """Run the agent until it is ended."""
     from edgeloop.agent.__main__ import main
 
-    raise typer.Exit(main(["run", "--folder", str(folder), "--listen", listen]))
+    told = ["--folder", str(folder), "--listen", listen, *(["--public"] if public else [])]
+    raise typer.Exit(main(["run", *told]))
+
+
+@agents.command()
+def batch(
+    rows: Annotated[Path, typer.Argument(help="Folder of images, .jsonl or .npz file.")],
+    folder: Annotated[Path, typer.Option(help="The device's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the answers, not there yet.")],
+    wait: Annotated[float, typer.Option(min=0, help=WAIT)] = 60.0,
+) -> None:
+    """Answer every row of a folder or file with the release in charge, then end.
+
+    One JSON line per row, in order, in a file that is there when all are answered. Run again after
+    it was ended, it goes on behind the last answer.
+    """
+    from edgeloop.agent.__main__ import main
+
+    told = ["--folder", str(folder), str(rows), "--out", str(out), "--wait", str(wait)]
+    raise typer.Exit(main(["batch", *told]))
 
 
 @agents.command()
 def status(folder: Folder, form: FormatOption = Format.TEXT) -> None:
-    """Tell what a device's folder says, whether its agent runs or not."""
+    """Tell what a device's folder says, and whether an agent runs in it now."""
     import yaml
 
     from edgeloop.agent.__main__ import status as said

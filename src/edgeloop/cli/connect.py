@@ -40,4 +40,8 @@ def connect(fleet: str) -> FleetClient:
         raise UnauthorizedError(
             f"control plane {fleet}", "needs a token", todo=f"Set {TOKEN_VARIABLE}"
         )
+    if not (token.isascii() and token.isprintable()):  # it goes into a header
+        raise UnauthorizedError(
+            TOKEN_VARIABLE, "must be printable ASCII", todo="Copy it from operator.token again"
+        )
     return FleetClient(fleet, token)

@@ -1,4 +1,4 @@
-"""``device``: what operators do to one device."""
+"""``device``: the devices of a model, and what operators do to one of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeloop.cli.connect import FLEET, FleetOption, connect
-from edgeloop.cli.output import Format, FormatOption, show
+from edgeloop.cli.device_table import COLUMNS, in_order, row, whole
+from edgeloop.cli.output import Format, FormatOption, show, table
 
 if TYPE_CHECKING:
     from edgeloop.fleet.views import DeviceView
 
-devices = typer.Typer(help="One device: show, hold, pin, decommission.", no_args_is_help=True)
+devices = typer.Typer(help="Devices: list, show, hold, pin, decommission.", no_args_is_help=True)
 Device = Annotated[str, typer.Argument(help="The device's name or id.")]
 
 
@@ -22,30 +23,47 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(devices, name="device")
 
 
+@devices.command("list")
+def listed(
+    model: Annotated[str, typer.Option(help="Only devices of this model.")] = "",
+    fleet: FleetOption = FLEET,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """List devices by labels and name, decommissioned ones last."""
+    client = connect(fleet)
+    now = client.health().time
+    told = row if form is Format.TEXT else whole
+    rows = [told(device, now) for device in in_order(client.devices(model))]
+    table(rows, COLUMNS, form, f"no devices of {model}" if model else "no devices yet")
+
+
 @devices.command("show")
 def show_device(
     device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT
 ) -> None:
     """Show a device and what it says of itself."""
-    _say(connect(fleet).device(device), form)
+    import yaml
+
+    told = connect(fleet).device(device).model_dump(mode="json")
+    show(told, form, yaml.safe_dump(told, sort_keys=False).rstrip())
 
 
 @devices.command()
 def hold(device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT) -> None:
     """Let no rollout select this device."""
-    _say(connect(fleet).hold(device), form)
+    _say(connect(fleet).hold(device), form, "is on hold: no rollout selects it")
 
 
 @devices.command()
 def unhold(device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT) -> None:
     """Let rollouts select this device again."""
-    _say(connect(fleet).release_hold(device), form)
+    _say(connect(fleet).release_hold(device), form, "is not on hold: rollouts may select it")
 
 
 @devices.command()
 def pin(
     device: Device,
-    version: Annotated[int, typer.Argument(help="The release to stay on.")],
+    version: Annotated[int, typer.Argument(min=1, help="The release to stay on.")],
     loop: Annotated[Path, typer.Option(help="The loop file.")] = Path("loop.yaml"),
     fleet: FleetOption = FLEET,
     form: FormatOption = Format.TEXT,
@@ -55,13 +73,15 @@ def pin(
 
     checked = load_loop(loop)
     channel = checked.settings.release.channel
-    _say(connect(fleet).pin(device, checked.name, channel, version), form)
+    view = connect(fleet).pin(device, checked.name, channel, version)
+    digest = f" ({view.pinned.digest})" if view.pinned else ""
+    _say(view, form, f"is pinned to {channel}/{checked.name} {version}{digest}")
 
 
 @devices.command()
 def unpin(device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT) -> None:
     """Let a pinned device follow rollouts again."""
-    _say(connect(fleet).unpin(device), form)
+    _say(connect(fleet).unpin(device), form, "is not pinned: it follows rollouts")
 
 
 @devices.command()
@@ -69,11 +89,9 @@ def decommission(
     device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT
 ) -> None:
     """Listen to a device no more, for ever. The device goes on answering by itself."""
-    _say(connect(fleet).decommission(device), form)
+    view = connect(fleet).decommission(device)
+    _say(view, form, "is decommissioned, for ever: it goes on answering, and nobody listens")
 
 
-def _say(view: DeviceView, form: Format) -> None:
-    import yaml
-
-    told = view.model_dump(mode="json")
-    show(told, form, yaml.safe_dump(told, sort_keys=False).rstrip())
+def _say(view: DeviceView, form: Format, changed: str) -> None:
+    show(view.model_dump(mode="json"), form, f"{view.name} {changed}")

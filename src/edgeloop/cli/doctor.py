@@ -16,31 +16,33 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(
+    loop: Annotated[
+        Path | None,
+        typer.Argument(help="The loop file; loop.yaml where there is one.", show_default=False),
+    ] = None,
     need: Annotated[
         list[str] | None,
         typer.Option(help="Extras that must be there (device, train, server, report)."),
     ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Look at Python, free space and the extras. Exit code 8 when something needed is missing.
+    """Look at Python, free space, the extras, and all that the loop file names.
 
-    Without --need a missing extra is told but is no fault.
+    Exit code 8 when something that is needed is missing. A missing extra is told and is no fault
+    unless --need or a loop file asks for it. Nothing is run, made or fetched.
     """
     from edgeloop.loop.ground import examine
 
-    asked = {f"extra {name}" for name in need or []}
-    found = examine(Path())
+    found = examine(Path(), loop, tuple(need or ()))
     rows = [
         {
-            "what": n.name,
-            "good": "yes" if n.good else "no",
-            "found": n.found,
-            "todo": "" if n.good else n.todo,
+            "what": one.name,
+            "good": "yes" if one.good else "no" if one.needed else "no, and not needed",
+            "found": one.found,
+            "what_to_do": "" if one.good else one.todo,
         }
-        for n in found
+        for one in found
     ]
-    table(rows, ("what", "good", "found", "todo"), form)
-    unknown = asked - {n.name for n in found}
-    needed = [n for n in found if n.name in asked or not n.name.startswith("extra ")]
-    if unknown or not all(n.good for n in needed):
+    table(rows, ("what", "good", "found", "what_to_do"), form)
+    if not all(one.good for one in found if one.needed):
         raise typer.Exit(8)

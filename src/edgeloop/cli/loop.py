@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeloop.cli.output import Format, FormatOption, show
+from edgeloop.cli.output import Format, FormatOption, aligned, show
+from edgeloop.cli.steps import Steps
 
 if TYPE_CHECKING:
     from edgeloop.loop.file import LoopFile
-    from edgeloop.loop.runner import RunResult, StepResult
+    from edgeloop.loop.runner import RunResult
     from edgeloop.plugins import Tracker
+    from edgeloop.types import Finding
 
 LoopPath = Annotated[Path, typer.Argument(help="The loop file.")]
 Overrides = Annotated[
@@ -76,7 +77,7 @@ def run(
 
     checked = load_loop(loop, overrides or [])
     store = Store(checked.path(checked.settings.store))
-    with _Steps() as steps:
+    with Steps() as steps:
         result = run_loop(
             checked, store, tracker=tracker_of(checked), progress=steps.progress, on_step=steps.step
         )
@@ -95,6 +96,8 @@ def tracker_of(loop: LoopFile) -> Tracker:
 def _told(result: RunResult) -> dict[str, Any]:
     return {
         "release": result.release.model_dump(),
+        "already_released": result.already,
+        "newest_release": result.newest,
         "executed": result.executed,
         "steps": [
             {
@@ -110,53 +113,27 @@ def _told(result: RunResult) -> dict[str, Any]:
     }
 
 
+HEADS = ("check", "verdict", "value", "95 % interval", "limit")
+
+
 def _summary(result: RunResult) -> str:
-    lines = [
-        f"  {finding.check:16} {finding.verdict:13} {_value(finding.value):>10} {finding.unit:6}"
-        f" {finding.limit or finding.reason}"
-        for finding in result.findings
-    ]
+    rows = [HEADS, *(_row(finding) for finding in result.findings)]
+    ran = f"({result.executed} of {len(result.steps)} steps ran)"
+    return "\n".join([*aligned(rows), f"{_released(result)} {ran}"])
+
+
+def _row(finding: Finding) -> tuple[str, ...]:
+    """One check; in the last column its limit, or why there is nothing to hold against one."""
+    value = "" if finding.value is None else f"{finding.value:.6g} {finding.unit}".rstrip()
+    interval = " to ".join(f"{end:.4g}" for end in finding.interval or ())
+    told = (finding.limit, finding.reason) if finding.limit else (finding.reason or "none",)
+    return (finding.check, finding.verdict, value, interval, ", ".join(filter(None, told)))
+
+
+def _released(result: RunResult) -> str:
     release = result.release
-    lines.append(
-        f"release {release.version} of {release.channel}/{release.name}: {release.digest}"
-        f" ({result.executed} of {len(result.steps)} steps ran)"
-    )
-    return "\n".join(lines)
-
-
-def _value(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
-
-
-class _Steps:
-    """Steps and progress on stderr: a bar on a terminal, a line per step elsewhere."""
-
-    def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(file=sys.stderr)
-        self._bars = Progress(
-            TextColumn("{task.description:24}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._bars.start()
-        self._task = self._bars.add_task("", total=1)
-        return self
-
-    def __exit__(self, *fault: object) -> None:
-        self._bars.stop()
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        self._bars.update(self._task, description=what, completed=done, total=total)
-
-    def step(self, step: StepResult) -> None:
-        how = f"{step.seconds:6.1f} s" if step.executed else "  in store"
-        self._bars.console.print(
-            f"{step.name:18} {step.artifact.digest[7:19]} {how}", highlight=False
-        )
+    name = f"{release.version} of {release.channel}/{release.name}"
+    if not result.already:
+        return f"release {name}: {release.digest}"
+    newer = f", whose newest is {result.newest}" if result.newest > release.version else ""
+    return f"already released as {name}{newer}: {release.digest}"

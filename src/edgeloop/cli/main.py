@@ -27,6 +27,7 @@ app = typer.Typer(
 
 COMMANDS = (
     "loop",
+    "study",
     "store",
     "release",
     "rollout",
@@ -74,8 +75,7 @@ def main() -> None:
         app()
     except EdgeloopError as error:
         if {"json", "--format=json"} & set(sys.argv):
-            told = {"error": {"number": error.number, "message": str(error)}}
-            sys.stderr.write(json.dumps(told) + "\n")
+            sys.stderr.write(json.dumps({"error": error.to_json()}, default=str) + "\n")
         else:
             sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

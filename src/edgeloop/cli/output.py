@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+SHORT, DIGEST_SHORT = 60, 20  # characters of a value in a line of ``key=value``
 PIPED_WIDTH = 1000  # columns: no digest is broken over lines where no terminal is
 
 
@@ -42,6 +43,42 @@ def table(
         sys.stdout.write(empty + "\n")
     else:
         _print_table(rows, columns)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as indented lines whose columns stand below each other."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    lines = [
+        "  ".join(["", *(cell.ljust(width) for cell, width in zip(row, widths, strict=False))])
+        + f"  {row[-1]}"
+        for row in rows
+    ]
+    return [line.rstrip() for line in lines]
+
+
+def ago(seconds: float) -> str:
+    """A time that has passed, in the unit that a person would say it in: ``12 s ago``."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def many(count: int, thing: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def fields(values: Mapping[str, Any]) -> str:
+    """``key=value`` of each, shortly: long values end in ``…``, and the whole is in the JSON."""
+    return " ".join(f"{key}={_short(value)}" for key, value in values.items())
+
+
+def _short(value: Any) -> str:
+    is_word = isinstance(value, str) and value.isprintable() and " " not in value
+    text = value if is_word else json.dumps(value, default=str, ensure_ascii=False)
+    most = DIGEST_SHORT if text.startswith("sha256:") else SHORT
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from edgeloop.release.repository import Repository
 
 releases = typer.Typer(help="Releases: keys, the signed list of a channel.", no_args_is_help=True)
+signing = typer.Typer()
+releases.add_typer(signing, name="keys")
 LoopOption = Annotated[Path, typer.Option("--loop", help="The loop file.")]
 Version = Annotated[int, typer.Argument(help="The release's version.")]
 LOOP = Path("loop.yaml")
@@ -24,13 +27,37 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(releases, name="release")
 
 
-@releases.command()
-def keys(loop: LoopOption = LOOP, form: FormatOption = Format.TEXT) -> None:
-    """Make the keys and the first signed metadata, where there are none."""
+@signing.callback(invoke_without_command=True)
+def keys(context: typer.Context, loop: LoopOption = LOOP, form: FormatOption = Format.TEXT) -> None:
+    """List each role's key; make keys and the first signed metadata where there are none."""
+    if context.invoked_subcommand is not None:
+        return
     checked, repository = _open(loop)
     repository.create((checked.settings.release.channel,))
-    told = {"keys": str(repository.keys), "repository": str(repository.folder)}
-    show(told, form, f"keys in {repository.keys}: keep root.pem and targets.pem offline")
+    rows = [asdict(line) for line in repository.keys_of_roles()]
+    if form is Format.JSON:
+        told = {"keys": str(repository.keys), "repository": str(repository.folder), "roles": rows}
+        show(told, form, "")
+    else:
+        table(rows, ("role", "key", "file", "threshold", "version", "expires"), form)
+        show(None, form, f"keys in {repository.keys}: keep root.pem and targets.pem offline")
+
+
+@signing.command()
+def rotate(
+    roles: Annotated[
+        list[str], typer.Argument(help="root, targets, snapshot, timestamp, or a channel.")
+    ],
+    loop: LoopOption = LOOP,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Give roles new keys, and let devices believe the old ones no more: lost, stolen or aged."""
+    _, repository = _open(loop)
+    repository.rotate(roles)
+    news = {line.role: line.key for line in repository.keys_of_roles() if line.role in roles}
+    lines = [f"{role} has the new key {key}" for role, key in news.items()]
+    lines.append(f"the old ones are kept as .retired files in {repository.keys}")
+    show({"rotated": news}, form, "\n".join(lines))
 
 
 @releases.command("list")

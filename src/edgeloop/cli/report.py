@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edgeloop.cli.connect import TOKEN_VARIABLE, connect
 from edgeloop.cli.output import Format, FormatOption, show
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LOG = "blobs.jsonl"  # where a control plane of this machine keeps its blob log, in its folder
 
@@ -43,32 +40,19 @@ def report(
 ) -> None:
     """Write one self-contained HTML file: checks, training, rollouts, drift, accuracy, lineage."""
     from edgeloop.loop.file import load_loop
-    from edgeloop.loop.report import collect, render
+    from edgeloop.loop.report import write_report
     from edgeloop.store.artifacts import Store
 
     checked = load_loop(loop)
-    store = Store(checked.path(checked.settings.store))
-    log = blob_log or _log_of(fleet)
-    facts = collect(checked, store, blob_log=log, **_asked(fleet))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(render(facts), encoding="utf-8")
+    facts = write_report(
+        checked,
+        Store(checked.path(checked.settings.store)),
+        output,
+        fleet=None if fleet is None else connect(fleet),
+        blob_log=blob_log or _log_of(fleet),
+    )
     told = {"report": str(output), "releases": len(facts.releases), "devices": len(facts.lanes)}
     show(told, form, f"wrote {output}")
-
-
-def _asked(fleet: str | None) -> Mapping[str, Any]:
-    """What the control plane says; nothing without one."""
-    from edgeloop.loop.report import windows_of
-
-    if fleet is None:
-        return {}
-    client = connect(fleet)
-    return {
-        "devices": client.devices(),
-        "rollouts": client.rollouts(),
-        "audit": client.audit(),
-        "windows": windows_of(client),
-    }
 
 
 def _log_of(fleet: str | None) -> Path | None:

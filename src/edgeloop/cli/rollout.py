@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeloop.cli.connect import FLEET, FleetOption, connect
-from edgeloop.cli.output import Format, FormatOption, show, table
+from edgeloop.cli.output import Format, FormatOption, many, show, table
 
 if TYPE_CHECKING:
     from edgeloop.fleet.views import RolloutView
 
 rollouts = typer.Typer(help="Rollouts: start, list, pause, stop, roll back.", no_args_is_help=True)
-Number = Annotated[int, typer.Argument(help="The rollout's number.")]
+Number = Annotated[int, typer.Argument(min=1, max=2**31 - 1, help="The rollout's number.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
 @rollouts.command()
 def start(
     version: Annotated[
-        int | None, typer.Argument(help="Which release; without it the newest that is listed.")
+        int | None, typer.Option(min=1, help="Which release; without it the newest listed.")
     ] = None,
     loop: Annotated[Path, typer.Option(help="The loop file.")] = Path("loop.yaml"),
     draft: Annotated[bool, typer.Option(help="Only make it; `rollout resume` starts it.")] = False,
@@ -46,7 +47,7 @@ def start(
         )
     chosen = listed[-1].version if version is None else version
     made = connect(fleet).create_rollout(checked.name, release.channel, chosen, start=not draft)
-    _say(made, form)
+    _say(made, form, plan=True)
 
 
 @rollouts.command("list")
@@ -68,7 +69,7 @@ def show_rollout(
     if form is Format.JSON:
         show(view.model_dump(mode="json"), form, "")
         return
-    _say(view, form)
+    _say(view, form, plan=True)
     rows = [job.model_dump(mode="json") for job in view.jobs]
     table(rows, ("device_name", "group", "stage", "state", "reason"), form, "no devices")
 
@@ -86,7 +87,7 @@ def resume(number: Number, fleet: FleetOption = FLEET, form: FormatOption = Form
 
     client = connect(fleet)
     is_draft = client.rollout(number).state is RolloutState.DRAFT
-    _say(client.start(number) if is_draft else client.resume(number), form)
+    _say(client.start(number) if is_draft else client.resume(number), form, plan=is_draft)
 
 
 @rollouts.command()
@@ -103,19 +104,36 @@ def stop(
 @rollouts.command()
 def rollback(
     number: Number,
-    to: Annotated[int, typer.Option(help="The release to go back to.")],
+    to: Annotated[int, typer.Option(min=1, help="The release to go back to.")],
     select: Annotated[str, typer.Option(help="all, or label=value,...")] = "all",
     fleet: FleetOption = FLEET,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Bring devices back to an older release that is still listed."""
-    _say(connect(fleet).roll_back(number, to, select), form)
+    """Bring devices back to an older release that is still listed.
+
+    It ends as `incomplete` when a device did not go back; `rollout show` and the audit log say
+    which, why, and what it runs.
+    """
+    _say(connect(fleet).roll_back(number, to, select), form, plan=True)
 
 
-def _say(view: RolloutView, form: Format) -> None:
+def _say(view: RolloutView, form: Format, *, plan: bool = False) -> None:
+    """Where a rollout is; with ``plan`` also what goes out, to whom, and what to look at."""
     text = f"rollout {view.id} of {view.channel}/{view.name} {view.version}: {view.state}"
     reason = f" ({view.reason})" if view.reason else ""
-    show(view.model_dump(mode="json"), form, f"{text}{reason}, {_counts(view)}")
+    counts = f", {_counts(view)}" if view.counts else ""
+    lines = [f"{text}{reason}{counts}"]
+    if plan:
+        lines += [f"  release {view.digest}", *_groups(view)]
+        lines += [f"  warning: {warning}" for warning in view.warnings]
+    show(view.model_dump(mode="json"), form, "\n".join(lines))
+
+
+def _groups(view: RolloutView) -> Iterator[str]:
+    for index, group in enumerate(view.plan.groups):
+        size = sum(job.group == index for job in view.jobs)
+        devices = "" if view.started is None else f" {many(size, 'device')},"
+        yield f"  group {group.select}:{devices} stages {', '.join(map(str, group.stages))}"
 
 
 def _counts(view: RolloutView) -> str:

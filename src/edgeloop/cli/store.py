@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +28,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_artifacts(
     kind: Annotated[
-        str | None, typer.Argument(help="snapshot, model, finding, bundle, run")
+        str | None, typer.Argument(help="snapshot, model, finding, bundle, run, study")
     ] = None,
     store: StorePath = DEFAULT,
     form: FormatOption = Format.TEXT,
@@ -86,19 +87,50 @@ def gc(
         list[str] | None, typer.Option(help="Digests to keep beside releases and runs.")
     ] = None,
     store: StorePath = DEFAULT,
+    repository: Annotated[
+        Path, typer.Option(help="The TUF repository: what its lists name is kept.")
+    ] = Path("repository"),
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Remove artifacts that no release, run or --keep came from."""
-    done = _open(store).collect(keep or [])
+    """Remove artifacts that no listed release, newest run or --keep is made of."""
+    opened = _open(store)
+    listed, delisted = _released(repository)
+    here = [digest for digest in listed if opened.has(digest)]
+    done = opened.collect([*here, *(keep or [])], delisted)
     told = {"artifacts": done.artifacts, "blobs": done.blobs, "bytes": done.bytes}
     show(told, form, f"removed {done.artifacts} artifacts, {done.bytes} bytes")
 
 
-def verify(store: StorePath = DEFAULT, form: FormatOption = Format.TEXT) -> None:
-    """Hash every blob again; exit code 3 when something is damaged."""
+def _released(repository: Path) -> tuple[list[str], list[str]]:
+    """The digests that signed lists name, and the tags of releases that were delisted."""
+    from edgeloop.release.repository import read_lists
+
+    lists = read_lists(repository)
+    listed = [line.digest for told in lists for line in told.releases]
+    tags = [
+        f"{told.name}-{told.channel}-{line.version}" for told in lists for line in told.delisted
+    ]
+    return listed, tags
+
+
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove damaged blobs; the next run makes them again.")
+    ] = False,
+    store: StorePath = DEFAULT,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Hash every blob again and name who needs what is damaged; exit code 3 when something is."""
     opened = _open(store)
-    faults = opened.verify()
-    show({"faults": faults}, form, "\n".join(faults) or f"{store}: all blobs are whole")
+    damage = opened.verify()
+    faults = [str(one) for one in damage]
+    if repair:
+        opened.remove_damaged(damage)
+    show(
+        {"faults": faults, "damage": [asdict(one) for one in damage], "removed": repair},
+        form,
+        "\n".join(faults) or f"{store}: all blobs are whole",
+    )
     if faults:
         raise typer.Exit(3)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeloop.cli.amounts import number
 from edgeloop.cli.connect import FLEET, FleetOption, connect
 from edgeloop.cli.output import Format, FormatOption, show
 
@@ -23,8 +24,11 @@ def add_to(app: typer.Typer) -> None:
 def watch(
     loop: Annotated[Path, typer.Argument(help="The loop file.")] = Path("loop.yaml"),
     once: Annotated[bool, typer.Option(help="Look once and say what was found.")] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks.")] = 10.0,
-    turns: Annotated[int, typer.Option(help="End behind so many turns; 0 is never.")] = 0,
+    every: Annotated[
+        float,
+        typer.Option(min=0.1, max=86_400, callback=number, help="Seconds between two looks."),
+    ] = 10.0,
+    turns: Annotated[int, typer.Option(min=0, help="End behind so many turns; 0 is never.")] = 0,
     until_stdin_closes: Annotated[
         bool, typer.Option("--until-stdin-closes", help="End with whoever started this.")
     ] = False,

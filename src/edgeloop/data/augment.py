@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from edgeloop.errors import DataError
+
 if TYPE_CHECKING:
     import numpy as np
 
-    from edgeloop.types import Array
+    from edgeloop.types import Array, Arrays
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -37,6 +39,17 @@ class Augmentation:
             gain=generator.uniform(1 - self.contrast, 1 + self.contrast, rows),
             offset=generator.uniform(0, self.brightness, rows) * 255,
         )
+
+    def draw_inputs(self, rows: Arrays, generator: np.random.Generator) -> dict[str, Array]:
+        """``rows`` by input name, with each input that is images changed by :meth:`draw`.
+
+        Raises:
+            DataError: none is.
+        """
+        images = [name for name, v in rows.items() if v.dtype == "uint8" and v.ndim in {3, 4}]
+        if not images:
+            raise DataError("augment", "must have images as input", got=", ".join(sorted(rows)))
+        return {**rows, **{name: self.draw(rows[name], generator) for name in images}}
 
 
 def changed(

@@ -16,6 +16,8 @@ from edgeloop.plugins import register
 from edgeloop.types import AnswerSpec
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from edgeloop.plugins import Context
     from edgeloop.types import Array, Snapshot
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp")
 FORMATS = ("PNG", "JPEG", "BMP")
+MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA")  # of Pillow
+PNG_DEPTH = 24  # the byte of a PNG file that says how many bits a channel has
 LARGEST = 50_000_000  # pixels; more in one file is refused before it is unpacked
 
 Side = Annotated[int, Field(ge=1, le=8192)]
@@ -34,8 +38,9 @@ class Folder:
     """Images in ``root/<class>/*.png|jpg|jpeg|bmp``; ``root`` is relative to the loop file.
 
     Classes are the folders' names in order. ``mode`` is ``L`` (grey, uint8[h, w]) or ``RGB``
-    (uint8[h, w, 3]), to which each image is converted. ``size`` (height, width) resizes each;
-    None demands that all have one size.
+    (uint8[h, w, 3]), to which grey, coloured and palette images are converted. What would lose
+    something by that is refused: 16 bits a channel, transparent pixels, several frames, CMYK.
+    ``size`` (height, width) resizes each; None demands that all have one size.
     """
 
     root: Path
@@ -48,8 +53,9 @@ class Folder:
         """Columns ``image`` and ``label`` (int64, index into the classes), by class, then by name.
 
         Raises:
-            DataError: fewer than two classes, a class without images, a file that is no image, or
-                images of different sizes without ``size``; the message names the file.
+            DataError: fewer than two classes, a class without images, a file that is no image or
+                one of a form that is refused, or images of different sizes without ``size``; the
+                message names the file.
             MissingExtraError: Pillow is not installed.
         """
         import numpy as np
@@ -89,28 +95,39 @@ class Folder:
         return digest.hexdigest()
 
     def _image(self, path: Path, root: Path) -> Array:
-        import numpy as np
+        return read_image(path, root, self.mode, self.size)
 
-        try:
-            from PIL import Image
-        except ImportError as error:
-            raise MissingExtraError(
-                "pillow", "must be installed to read images", todo="pip install 'edgeloop[train]'"
-            ) from error
-        try:
-            with Image.open(path, formats=FORMATS) as opened:
-                _check_pixels(opened.size, path, root)
-                image = opened.convert(self.mode)
-        except (OSError, SyntaxError, ValueError) as error:  # what Pillow's readers raise
-            raise DataError(
-                f"image {path.relative_to(root)}",
-                "must be a whole PNG, JPEG or BMP file",
-                got=f"{path.stat().st_size} bytes that cannot be decoded",
-                todo="Replace the file, or take it out of the folder",
-            ) from error
-        if self.size is not None:
-            image = image.resize(self.size[::-1], Image.Resampling.BILINEAR)
-        return np.asarray(image)
+
+def read_image(path: Path, root: Path, mode: str, size: tuple[int, int] | None = None) -> Array:
+    """``uint8[h, w]`` (mode ``L``) or ``uint8[h, w, 3]`` (``RGB``) of a file under ``root``.
+
+    Raises:
+        DataError: it is no image, or one of a form that is refused.
+        MissingExtraError: Pillow is not installed.
+    """
+    import numpy as np
+
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtraError(
+            "pillow", "must be installed to read images", todo="pip install 'edgeloop[train]'"
+        ) from error
+    try:
+        with Image.open(path, formats=FORMATS) as opened:
+            _check_pixels(opened.size, path, root)
+            _check_form(opened, path, root)
+            image = opened.convert(mode)
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's readers raise
+        raise DataError(
+            f"image {path.relative_to(root)}",
+            "must be a whole PNG, JPEG or BMP file",
+            got=f"{path.stat().st_size} bytes that cannot be decoded",
+            todo="Replace the file, or take it out of the folder",
+        ) from error
+    if size is not None:
+        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(image)
 
 
 def _listed(root: Path) -> dict[str, list[Path]]:
@@ -126,7 +143,7 @@ def _listed(root: Path) -> dict[str, list[Path]]:
         )
     found = {p.name: sorted(f for f in p.iterdir() if f.name[0] != ".") for p in classes}
     for path in (path for paths in found.values() for path in paths):
-        if not _is_image(path) or not path.is_file():
+        if not is_image(path) or not path.is_file():
             raise DataError(
                 f"file {path.relative_to(root.parent)}",
                 f"must be an image ({', '.join(ENDINGS)})",
@@ -143,7 +160,8 @@ def _listed(root: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Whether a file's name is one of an image, and not hidden."""
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
 
 
@@ -154,6 +172,32 @@ def _check_pixels(size: tuple[int, int], path: Path, root: Path) -> None:
             f"must have {LARGEST} pixels or fewer",
             got=f"{size[0]} x {size[1]}",
         )
+
+
+def _check_form(image: Image, path: Path, root: Path) -> None:
+    """Raise when eight bits of grey or of three colours cannot say all that the file says."""
+    got = ""
+    if image.mode not in MODES or _depth(image, path) > 8:
+        got = f"mode {image.mode} of {_depth(image, path)} bits"
+    elif image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
+        got = f"{image.n_frames} frames"
+    elif image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 255:
+        got = "transparent pixels"
+    if got:
+        raise DataError(
+            f"image {path.relative_to(root)}",
+            "must be one opaque picture, grey or coloured, of 8 bits a channel",
+            got=got,
+            todo="Convert the file by a rule of your own; nothing is scaled or dropped here",
+        )
+
+
+def _depth(image: Image, path: Path) -> int:
+    """Bits of a channel; Pillow gives 16-bit colours as 8-bit ones and says nothing."""
+    if image.format != "PNG":
+        return 8
+    with path.open("rb") as stream:
+        return stream.read(PNG_DEPTH + 1)[PNG_DEPTH]
 
 
 def _of_one_size(images: list[Array], found: dict[str, list[Path]], root: Path) -> list[Array]:

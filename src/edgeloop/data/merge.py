@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgeloop.data.snapshot import column_of, describe, write_column
-from edgeloop.data.split import Stratified
+from edgeloop.answers import open_kind
+from edgeloop.arrayfiles import dtype_of
+from edgeloop.data.snapshot import column_of, describe, share_of, write_column
 from edgeloop.errors import DataError
 from edgeloop.types import PARTS, Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgeloop.plugins import Split
     from edgeloop.types import Array, Arrays
 
 
@@ -22,7 +24,7 @@ def merge(
     profile: str,
     scratch: Path,
     *,
-    split: Stratified,
+    split: Split,
 ) -> Snapshot:
     """A split snapshot with the rows of ``old``, then ``fresh`` (inputs by name, target).
 
@@ -38,7 +40,7 @@ def merge(
     _check(old, columns, profile)
     profiles = old.profiles if profile in old.profiles else (*old.profiles, profile)
     rows = len(target)
-    parts = split.parts(target, rare=True)
+    parts = split.parts(columns[split.by or old.target], rare=True)
     added = {
         **columns,
         "split": parts,
@@ -67,7 +69,7 @@ def _check(old: Snapshot, columns: Arrays, profile: str) -> None:
     if not any(column_of(file) == "split" for file in old.files):
         raise DataError(f"snapshot {old.name}", "must be split before rows are added")
     want = {c.name: (c.dtype, tuple(c.shape)) for c in old.columns}
-    got = {name: (str(v.dtype), v.shape[1:]) for name, v in columns.items()}
+    got = {name: (dtype_of(v), v.shape[1:]) for name, v in columns.items()}
     if got != want:
         raise DataError(thing, f"must have the columns of snapshot {old.name}: {want}", got=got)
     lengths = {name: len(values) for name, values in columns.items()}
@@ -76,13 +78,14 @@ def _check(old: Snapshot, columns: Arrays, profile: str) -> None:
 
 
 def _statistics(merged: Snapshot) -> dict[str, object]:
-    labels = {
-        "split": PARTS,
-        "profile": merged.profiles,
-        merged.target: merged.answer.params.get("classes"),
+    found = {column.name: describe(merged.column(column.name)) for column in merged.columns}
+    truth = merged.column(merged.target)
+    return {
+        **found,
+        merged.target: {**found[merged.target], **open_kind(merged.answer).tally(truth)},
+        "split": share_of(merged.column("split"), PARTS),
+        "profile": share_of(merged.column("profile"), merged.profiles),
     }
-    names = [*(column.name for column in merged.columns), "split", "profile"]
-    return {name: describe(merged.column(name), labels.get(name)) for name in names}
 
 
 def _provenance(old: Snapshot, profile: str, rows: int) -> dict[str, object]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from edgeloop import arrayfiles
+from edgeloop.answers import open_kind
+from edgeloop.arrayfiles import dtype_of
 from edgeloop.errors import DataError
 from edgeloop.types import PARTS, Snapshot, TensorSpec
 
@@ -31,13 +34,19 @@ def write(
     The same arrays give the same bytes. Files go to ``scratch``.
 
     Raises:
-        DataError: no rows, columns of unequal length, a column that holds no numbers, or a class
-            index that the answer kind does not have.
+        DataError: no rows, columns of unequal length, a column that holds neither numbers, times
+            nor texts, or a target that the answer kind cannot have.
     """
-    columns = {**inputs, target[0]: target[1]}
+    columns = {
+        column: values.astype(object) if values.dtype.kind == "U" else values
+        for column, values in {**inputs, target[0]: target[1]}.items()
+    }
     _check_columns(name, columns, len(target[1]))
-    classes = answer.params.get("classes")
-    _check_classes(name, target, classes)
+    kind = open_kind(answer)
+    try:
+        kind.check_truth(target[1])
+    except ValueError as fault:
+        raise DataError(f"target {target[0]!r} of snapshot {name}", str(fault)) from fault
     files: dict[str, Path] = {}
     for column, values in columns.items():
         files |= write_column(column, values, scratch)
@@ -45,17 +54,15 @@ def write(
         name=name,
         rows=len(target[1]),
         columns=tuple(
-            TensorSpec(name=column, dtype=str(values.dtype), shape=values.shape[1:])
+            TensorSpec(name=column, dtype=dtype_of(values), shape=values.shape[1:])
             for column, values in columns.items()
         ),
         inputs=tuple(inputs),
         target=target[0],
         answer=answer,
         files=files,
-        statistics={
-            column: describe(values, classes if column == target[0] else None)
-            for column, values in columns.items()
-        },
+        statistics={name: describe(values) for name, values in columns.items()}
+        | {target[0]: {**describe(columns[target[0]]), **kind.tally(target[1])}},
         provenance=provenance,
     )
 
@@ -65,25 +72,29 @@ def write_column(name: str, values: Array, scratch: Path, first: int = 0) -> dic
 
     ``first`` numbers the first shard, so that rows can be added behind shards that exist.
     """
-    import numpy as np
-
-    step = max(1, SHARD_BYTES // max(1, values[:1].nbytes))
+    step = max(1, SHARD_BYTES // max(1, _row_bytes(values)))
     files = {}
     for number, start in enumerate(range(0, len(values), step), start=first):
-        path = scratch / f"{name}-{number:05d}.npy"
-        np.save(path, np.ascontiguousarray(values[start : start + step]), allow_pickle=False)
+        path = arrayfiles.save(values[start : start + step], scratch, f"{name}-{number:05d}")
         files[path.name] = path
     return files
+
+
+def _row_bytes(values: Array) -> int:
+    """Of one row; of texts the average."""
+    if values.dtype != object:
+        return int(values[:1].nbytes)
+    return sum(len(text) for text in values.reshape(-1)) // max(1, len(values))
 
 
 def with_column(snapshot: Snapshot, name: str, values: Array, scratch: Path) -> Snapshot:
     """``snapshot`` with the bookkeeping column ``name`` (``split`` or ``profile``, uint8[rows])."""
     kept = {k: v for k, v in snapshot.files.items() if column_of(k) != name}
-    labels = PARTS if name == "split" else snapshot.profiles
+    names = PARTS if name == "split" else snapshot.profiles
     return replace(
         snapshot,
         files=kept | write_column(name, values, scratch),
-        statistics={**snapshot.statistics, name: describe(values, labels)},
+        statistics={**snapshot.statistics, name: share_of(values, names)},
     )
 
 
@@ -92,8 +103,20 @@ def column_of(file: str) -> str:
     return file.rsplit("-", 1)[0]
 
 
-def describe(values: Array, classes: Sequence[str] | None) -> dict[str, Json]:
-    """Smallest, largest, mean, deviation, missing values, and rows per class if any."""
+def describe(values: Array) -> dict[str, Json]:
+    """Of numbers: smallest, largest, mean, deviation, missing. Of texts: different ones, missing.
+
+    Of times the first and the last.
+    """
+    if values.dtype == object:
+        texts = values.reshape(-1).tolist()
+        return {"missing": texts.count(""), "different": len(set(texts) - {""})}
+    if values.dtype.kind == "M":
+        return {"first": str(values.min()), "last": str(values.max())}
+    return _figures(values)
+
+
+def _figures(values: Array) -> dict[str, Json]:
     import numpy as np
 
     numbers = values.astype(np.float64).reshape(-1)
@@ -106,32 +129,25 @@ def describe(values: Array, classes: Sequence[str] | None) -> dict[str, Json]:
             "mean": round(float(present.mean()), 6),
             "std": round(float(present.std()), 6),
         }
-    if classes is not None:
-        counts = np.bincount(values.astype(np.int64), minlength=len(classes))
-        found["classes"] = {c: int(n) for c, n in zip(classes, counts, strict=True)}
     return found
 
 
-def _check_columns(name: str, columns: Arrays, rows: int) -> None:
-    if rows == 0:
+def share_of(values: Array, names: Sequence[str]) -> dict[str, Json]:
+    """Rows per name of a bookkeeping column, whose values index ``names``."""
+    import numpy as np
+
+    counts = np.bincount(values, minlength=len(names))
+    return {"rows": {name: int(count) for name, count in zip(names, counts, strict=True)}}
+
+
+def _check_columns(name: str, columns: Arrays, count: int) -> None:
+    if count == 0:
         raise DataError(f"snapshot {name}", "must have rows", got="none")
     for column, values in columns.items():
         thing = f"column {column!r} of snapshot {name}"
-        if values.dtype.kind not in "iufb":
-            raise DataError(thing, "must hold numbers", got=f"dtype {values.dtype}")
-        if len(values) != rows:
-            raise DataError(thing, f"must have {rows} rows as the target has", got=len(values))
-
-
-def _check_classes(name: str, target: tuple[str, Array], classes: Sequence[str] | None) -> None:
-    if classes is None:
-        return
-    values = target[1]
-    whole = values.dtype.kind in "iub" and values.ndim == 1
-    if not whole or values.min() < 0 or values.max() >= len(classes):
-        raise DataError(
-            f"column {target[0]!r} of snapshot {name}",
-            f"must hold whole numbers from 0 to {len(classes) - 1}, one per row",
-            got=f"{values.dtype}{list(values.shape)} from {values.min()} to {values.max()}",
-            todo="Each number is the index of one of the classes",
-        )
+        if values.dtype.kind not in "iufbM" and dtype_of(values) != "str":
+            raise DataError(
+                thing, "must hold numbers, times or texts", got=f"dtype {dtype_of(values)}"
+            )
+        if len(values) != count:
+            raise DataError(thing, f"must have {count} rows as the target has", got=len(values))

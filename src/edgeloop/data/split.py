@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -56,31 +56,45 @@ class Stratified:
         parts = self.parts(snapshot.column(name))
         return with_column(snapshot, "split", parts, context.scratch)
 
-    def parts(self, strata: Array, *, rare: bool = False) -> Array:
-        """uint8[n]: the part of each row; ``strata`` holds any sortable values, one per row.
+    def parts(self, values: Array, *, rare: bool = False) -> Array:
+        """uint8[n]: the part of each row; ``values`` are any that can be sorted, one per row.
 
-        With ``rare`` the rows of a value that has too few for three parts are all for training.
+        Rows of several values each (boxes, a series) are all alike to it.
+        With ``rare`` the rows of all values that have too few for three parts are divided together,
+        and are for training where even these are too few.
 
         Raises:
             DataError: without ``rare``, a value has fewer rows than parts.
         """
         import numpy as np
 
+        values = values if values.ndim == 1 else np.zeros(len(values))
         generator = np.random.default_rng(self.seed)
-        parts = np.full(len(strata), PARTS.index("train"), dtype=np.uint8)
-        for one in np.unique(strata):
-            rows = generator.permutation(np.flatnonzero(strata == one))
-            test = max(1, round(self.test * len(rows)))
-            validation = max(1, round(self.validation * len(rows)))
-            if test + validation >= len(rows):
-                if rare:
-                    continue
+        parts = np.full(len(values), PARTS.index("train"), dtype=np.uint8)
+        few = []
+        for one in np.unique(values):
+            rows = np.flatnonzero(values == one)
+            if self._divided(rows, parts, generator):
+                continue
+            if not rare:
                 raise DataError(
                     f"value {one!s} of the column to split by",
                     f"must have a row for each of {', '.join(PARTS)}",
                     got=f"{len(rows)} rows",
                     todo="Add rows, or leave this value out",
                 )
-            parts[rows[:test]] = PARTS.index("test")
-            parts[rows[test : test + validation]] = PARTS.index("validation")
+            few.append(rows)
+        if few:
+            self._divided(np.concatenate(few), parts, generator)
         return parts
+
+    def _divided(self, rows: Array, parts: Array, generator: Any) -> bool:
+        """Give ``rows`` their parts, in ``parts``; False when there are too few."""
+        test = max(1, round(self.test * len(rows)))
+        validation = max(1, round(self.validation * len(rows)))
+        if test + validation >= len(rows):
+            return False
+        order = generator.permutation(rows)
+        parts[order[:test]] = PARTS.index("test")
+        parts[order[test : test + validation]] = PARTS.index("validation")
+        return True

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
 from edgeloop.errors import EdgeloopError
 from edgeloop.fleet.server import serve
-from edgeloop.fleet.settings import Settings
+from edgeloop.fleet.settings import DATABASE_VARIABLE, Settings
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,15 +43,37 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, required=True, help="database, token, logs")
     parser.add_argument("--repository", type=Path, help="TUF repository (<folder>/repository)")
     parser.add_argument("--layout", type=Path, help="OCI layout (<folder>/layout)")
-    parser.add_argument("--database", default="", help="SQLAlchemy URL (SQLite in the folder)")
+    parser.add_argument(
+        "--database",
+        default=os.environ.get(DATABASE_VARIABLE, ""),
+        help=f"SQLAlchemy URL (${DATABASE_VARIABLE}, or SQLite in the folder)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=0, help="port; 0 takes a free one (0)")
-    parser.add_argument("--poll-seconds", type=float, default=5.0, help="for devices (5)")
-    parser.add_argument("--tick-seconds", type=float, default=1.0, help="between ticks (1)")
+    parser.add_argument("--port", type=_port, default=0, help="port; 0 takes a free one (0)")
+    parser.add_argument("--poll-seconds", type=_poll, default=5.0, help="for devices (5)")
+    parser.add_argument("--tick-seconds", type=_tick, default=1.0, help="between ticks (1)")
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end when stdin reaches its end"
     )
     return parser
+
+
+def _port(text: str) -> int:
+    if not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError("must be 0 to 65535")
+    return int(text)
+
+
+def _poll(text: str) -> float:
+    if not 0.1 <= float(text) <= 3600:  # as the protocol has it
+        raise argparse.ArgumentTypeError("must be 0.1 to 3600 seconds")
+    return float(text)
+
+
+def _tick(text: str) -> float:
+    if not 0.001 <= float(text) <= 60:
+        raise argparse.ArgumentTypeError("must be 0.001 to 60 seconds")
+    return float(text)
 
 
 if __name__ == "__main__":

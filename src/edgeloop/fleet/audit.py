@@ -31,6 +31,13 @@ def write(
     return AuditLine.model_validate(row, from_attributes=True)
 
 
+def newest(session: Session, *, after: int, last: int) -> list[AuditLine]:
+    """The ``last`` lines with an id above ``after``, oldest first."""
+    query = select(AuditRow).where(AuditRow.id > after).order_by(AuditRow.id.desc()).limit(last)
+    found = session.scalars(query).all()
+    return [AuditLine.model_validate(row, from_attributes=True) for row in reversed(found)]
+
+
 def lines(session: Session, *, after: int, limit: int) -> list[AuditLine]:
     """Up to ``limit`` lines with an id above ``after``, oldest first."""
     query = select(AuditRow).where(AuditRow.id > after).order_by(AuditRow.id).limit(limit)

@@ -10,7 +10,13 @@ from urllib.parse import quote, urlencode
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgeloop.errors import EdgeloopError, ProtocolError, UnreachableError, all_errors
+from edgeloop.errors import (
+    EdgeloopError,
+    NotFoundError,
+    ProtocolError,
+    UnreachableError,
+    all_errors,
+)
 from edgeloop.fleet.views import (
     AuditLine,
     DeviceView,
@@ -36,6 +42,7 @@ Transport: TypeAlias = Callable[[str, str, Mapping[str, str], bytes], tuple[int,
 TIMEOUT = 20.0  # seconds
 PAGE = 500
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 
 def over_urllib3(timeout: float = TIMEOUT) -> Transport:
@@ -75,18 +82,21 @@ class FleetClient:
         """The control plane that runs in ``folder`` on this machine.
 
         Raises:
-            UnreachableError: none runs there.
+            UnreachableError: none runs there, or what it left there cannot be read.
         """
+        thing = f"control plane of {folder.name or folder}"
         try:
-            running = json.loads((folder / "fleet.json").read_text())
+            url = str(json.loads((folder / "fleet.json").read_text())["url"])
             token = (folder / "operator.token").read_text().strip()
-        except FileNotFoundError as error:
-            raise UnreachableError(
-                f"control plane of {folder.name}",
-                "must be running",
-                todo="`edgeloop fleet up` starts one",
-            ) from error
-        return cls(running["url"], token)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            todo = "`edgeloop fleet up` starts one"
+            raise UnreachableError(thing, "must be running", todo=todo) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            rule = "must have a fleet.json and an operator.token that can be read"
+            todo = "`edgeloop fleet up` starts it anew"
+            got = f"{type(error).__name__}: {error}"
+            raise UnreachableError(thing, rule, got=got, todo=todo) from error
+        return cls(url, token)
 
     def __repr__(self) -> str:
         return f"FleetClient(url={self.url!r}, token=<hidden>)"
@@ -95,9 +105,10 @@ class FleetClient:
         """Whether it answers and applies its rules."""
         return self._ask(Health, "GET", "/healthz")
 
-    def devices(self) -> list[DeviceView]:
-        """Every device, by name."""
-        return self._ask(list[DeviceView], "GET", "/v1/devices")
+    def devices(self, model: str = "") -> list[DeviceView]:
+        """Every device, or those of one model, by name."""
+        query = "?" + urlencode({"model": model}, errors="replace") if model else ""
+        return self._ask(list[DeviceView], "GET", f"/v1/devices{query}")
 
     def device(self, key: str) -> DeviceView:
         """One device, by its id or its name."""
@@ -113,7 +124,7 @@ class FleetClient:
 
     def pin(self, key: str, name: str, channel: str, version: int) -> DeviceView:
         """Keep this device on one listed release."""
-        order = PinOrder(name=name, channel=channel, version=version)
+        order = _order(PinOrder, name=name, channel=channel, version=version)
         return self._ask(DeviceView, "POST", _device(key, "pin"), order)
 
     def unpin(self, key: str) -> DeviceView:
@@ -125,10 +136,16 @@ class FleetClient:
         return self._ask(DeviceView, "POST", _device(key, "decommission"))
 
     def create_token(
-        self, labels: Mapping[str, str] | None = None, valid_seconds: float = 86_400
+        self,
+        labels: Mapping[str, str] | None = None,
+        valid_seconds: float = 86_400,
+        *,
+        model: str | None = None,
+        channel: str = "stable",
     ) -> TokenView:
-        """A one-time enrolment token."""
-        order = TokenOrder(labels=dict(labels or {}), valid_seconds=valid_seconds)
+        """A one-time enrolment token; with ``model`` for a device of that model alone."""
+        told = {"labels": dict(labels or {}), "model": model, "channel": channel}
+        order = _order(TokenOrder, **told, valid_seconds=valid_seconds)
         return self._ask(TokenView, "POST", "/v1/tokens", order)
 
     def rollouts(self) -> list[RolloutView]:
@@ -143,7 +160,7 @@ class FleetClient:
         self, name: str, channel: str, version: int, *, start: bool = True
     ) -> RolloutView:
         """Bring a listed release to devices by its signed plan."""
-        order = RolloutOrder(name=name, channel=channel, version=version, start=start)
+        order = _order(RolloutOrder, name=name, channel=channel, version=version, start=start)
         return self._ask(RolloutView, "POST", "/v1/rollouts", order)
 
     def start(self, number: int) -> RolloutView:
@@ -160,12 +177,12 @@ class FleetClient:
 
     def stop(self, number: int, reason: str = "") -> RolloutView:
         """End a rollout early."""
-        query = urlencode({"reason": reason})
+        query = urlencode({"reason": reason}, errors="replace")
         return self._ask(RolloutView, "POST", f"/v1/rollouts/{number}/stop?{query}")
 
     def roll_back(self, number: int, version: int, select: str = "all") -> RolloutView:
         """Bring devices back to a listed release by hand; gives the rollout that does it."""
-        order = RollbackOrder(version=version, select=select)
+        order = _order(RollbackOrder, version=version, select=select)
         return self._ask(RolloutView, "POST", f"/v1/rollouts/{number}/rollback", order)
 
     def windows(
@@ -173,13 +190,15 @@ class FleetClient:
     ) -> list[WindowView]:
         """Up to ``limit`` stored windows of the selected devices after ``since``, oldest first."""
         query = {"select": select, "bundle": bundle, "since": since, "limit": limit}
-        return self._ask(list[WindowView], "GET", f"/v1/windows?{urlencode(query)}")
+        asked = urlencode(query, errors="replace")
+        return self._ask(list[WindowView], "GET", f"/v1/windows?{asked}")
 
     def request_samples(
-        self, select: str, count: int, per_device: int | None = None
+        self, select: str, count: int, per_device: int | None = None, *, model: str | None = None
     ) -> SampleRequestView:
-        """Ask the opted-in devices of a selector for samples."""
-        order = SampleOrder(select=select, count=count, per_device=per_device)
+        """Ask the opted-in devices of a selector for samples; with ``model`` those of it alone."""
+        asked = {"select": select, "model": model, "count": count, "per_device": per_device}
+        order = _order(SampleOrder, **asked)
         return self._ask(SampleRequestView, "POST", "/v1/sample-requests", order)
 
     def sample_requests(self) -> list[SampleRequestView]:
@@ -211,9 +230,14 @@ class FleetClient:
                 return
             after = page[-1].id
 
+    def newest_audit(self, last: int, after: int = 0) -> list[AuditLine]:
+        """The ``last`` lines of the audit log after ``after``, oldest first."""
+        query = urlencode({"after": after, "last": last})
+        return self._ask(list[AuditLine], "GET", f"/v1/audit?{query}")
+
     def note(self, action: str, subject: str, detail: Mapping[str, Json]) -> AuditLine:
         """Record an alarm or a fired trigger; ``action`` begins with ``trigger.``."""
-        message = Note(action=action, subject=subject, detail=dict(detail))
+        message = _order(Note, action=action, subject=subject, detail=dict(detail))
         return self._ask(AuditLine, "POST", "/v1/audit", message)
 
     def _ask(self, kind: type[T], method: str, path: str, message: Message | None = None) -> T:
@@ -232,7 +256,26 @@ class FleetClient:
 
 
 def _device(key: str, verb: str = "") -> str:
-    return f"/v1/devices/{quote(key, safe='')}" + (f"/{verb}" if verb else "")
+    if key.strip(".") == "":  # no path can say it
+        raise NotFoundError(f"device {key!r}", "must be the id or the name of an enrolled device")
+    quoted = quote(key, safe="", errors="replace")
+    return f"/v1/devices/{quoted}" + (f"/{verb}" if verb else "")
+
+
+def _order(kind: type[M], **figures: object) -> M:
+    """A message that fits its schema, before anything is sent.
+
+    Raises:
+        ProtocolError: it does not.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(figures))  # so that it is text that can go out
+    except ValidationError as error:
+        faults = "; ".join(
+            ": ".join([*filter(None, [".".join(map(str, fault["loc"]))]), fault["msg"]])
+            for fault in error.errors()
+        )
+        raise ProtocolError(kind.__name__, "must fit its schema", got=faults) from error
 
 
 def error_of(status: int, answer: bytes) -> EdgeloopError:

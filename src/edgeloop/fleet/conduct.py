@@ -45,6 +45,7 @@ VERB_EVENTS = {
     Verb.STOP: Event.ROLLOUT_STOPPED,
     Verb.ROLL_BACK: Event.ROLLOUT_ROLLED_BACK,
     Verb.FINISH: Event.ROLLOUT_FINISHED,
+    Verb.FALL_SHORT: Event.ROLLOUT_INCOMPLETE,
 }
 
 
@@ -97,6 +98,7 @@ def _add(
         started=None,
         ended=None,
         undoes=undoes,
+        warnings=[],
     )
     session.add(row)
     session.flush()
@@ -123,14 +125,24 @@ def start(session: Session, row: RolloutRow, actor: str, now: float) -> None:
         skipped = "".join(f"; {device} is {why}" for device, why in enlisted.skipped)
         groups = ", ".join(group.select for group in _rollout(row).plan.groups)
         raise ConflictError(
-            f"rollout {row.id}", f"must select a device by its groups ({groups})", got=f"0{skipped}"
+            f"rollout {row.id}",
+            f"must select a device of {row.channel}/{row.name} by its groups ({groups})",
+            got=f"0{skipped}",
         )
+    _warn(session, row, enlisted.warnings, now)
     for device, why in enlisted.skipped:
         detail = {"rollout": row.id, "reason": f"device is {why}"}
         audit.write(session, now, audit.RULES, Event.DEVICE_SKIPPED, f"device:{device}", detail)
     session.add_all(_job_row(row, job) for job in enlisted.jobs)
     session.flush()
     advance(session, row, now)
+
+
+def _warn(session: Session, row: RolloutRow, warnings: Sequence[str], now: float) -> None:
+    row.warnings = list(warnings)
+    for warning in warnings:
+        detail = {"warning": warning}
+        audit.write(session, now, audit.RULES, Event.ROLLOUT_WARNED, _subject(row), detail)
 
 
 def _only_one(session: Session, row: RolloutRow) -> None:
@@ -171,12 +183,12 @@ def _move(
     row.reason = reason or row.reason
     if verb is Verb.START:
         row.started = now
-    if row.state in {RolloutState.STOPPED, RolloutState.ROLLED_BACK, RolloutState.FINISHED}:
+    if RolloutState(row.state).over:
         row.ended = now
     detail: dict[str, Json] = {"version": row.version, "digest": row.digest}
     if reason:
         detail["reason"] = reason
-    if verb is Verb.FINISH:
+    if verb in {Verb.FINISH, Verb.FALL_SHORT}:
         detail["counts"] = counts(session, [row.id])[row.id]
     audit.write(session, now, actor, VERB_EVENTS[verb], _subject(row), detail)
 
@@ -211,6 +223,9 @@ def roll_back(
     plane: Plane, session: Session, row: RolloutRow, order: RollbackOrder, actor: str
 ) -> RolloutRow:
     """Bring the selected devices to a listed release in one stage, instead of this rollout's.
+
+    Where a device does not go back, its job says why, the log says ``device.not_rolled_back``, and
+    the rollout that this gives ends as ``incomplete`` with the device's name.
 
     Raises:
         NotListedError: that release is not listed, or below the floor.
@@ -305,6 +320,8 @@ def _carry_out(
             _offer(session, jobs[device], now)
         case rollout.End(device=device, state=state, reason=reason, evidence=evidence):
             _end(session, jobs[device], state, now, reason=reason, evidence=dict(evidence))
+            if row.undoes is not None and state in rollout.NOT_BACK:
+                _note_not_back(session, row, jobs[device], now)
         case rollout.Open(group=group, stage=stage):
             _open(session, row, group, stage, now)
         case rollout.Stop(reason=reason):
@@ -312,6 +329,9 @@ def _carry_out(
         case rollout.Finish():
             session.flush()
             _move(session, row, Verb.FINISH, audit.RULES, now)
+        case rollout.FallShort(reason=reason):
+            session.flush()
+            _move(session, row, Verb.FALL_SHORT, audit.RULES, now, reason=reason)
 
 
 def _offer(session: Session, job: JobRow, now: float) -> None:
@@ -355,6 +375,22 @@ def _note_job(session: Session, job: JobRow, now: float) -> None:
     audit.write(session, now, audit.RULES, event, f"device:{job.device_id}", detail)
 
 
+def _note_not_back(session: Session, row: RolloutRow, job: JobRow, now: float) -> None:
+    """Say that a device did not go back, and what it says that it runs instead."""
+    report = session.get_one(DeviceRow, job.device_id).report
+    running = Report.model_validate(report).running if report else None
+    detail: dict[str, Json] = {
+        "rollout": row.id,
+        "undoes": row.undoes,
+        "version": row.version,
+        "runs": running.version if running else None,
+        "state": job.state,
+        "reason": job.reason,
+    }
+    subject = f"device:{job.device_id}"
+    audit.write(session, now, audit.RULES, Event.DEVICE_NOT_ROLLED_BACK, subject, detail)
+
+
 def _open(session: Session, row: RolloutRow, group: int, stage: int, now: float) -> None:
     row.opened = [stage if i == group else old for i, old in enumerate(row.opened)]
     plan = _rollout(row).plan.groups[group]
@@ -365,11 +401,14 @@ def _open(session: Session, row: RolloutRow, group: int, stage: int, now: float)
 def _rollout(row: RolloutRow) -> rollout.Rollout:
     return rollout.Rollout(
         id=row.id,
+        name=row.name,
+        channel=row.channel,
         digest=row.digest,
         plan=RolloutPlan.model_validate(row.plan),
         state=RolloutState(row.state),
         opened=tuple(row.opened),
         targets=tuple(row.targets),
+        undoes=row.undoes,
     )
 
 
@@ -387,6 +426,8 @@ def _job(row: JobRow) -> rollout.Job:
 def _device(row: DeviceRow) -> rollout.Device:
     return rollout.Device(
         id=row.id,
+        model=row.model,
+        channel=row.channel,
         labels=device_labels(row),
         target=row.target,
         barred=_barred(row),
@@ -402,4 +443,6 @@ def _barred(row: DeviceRow) -> str:
         return "decommissioned"
     if row.pinned is not None:
         return f"pinned to release {row.pinned['version']}"
+    if row.model is None:
+        return "of no known model"
     return "on hold" if row.hold else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from edgeloop.errors import ConflictError, KeyFileError, ProtocolError, UnauthorizedError
@@ -39,7 +39,8 @@ def enrol(plane: Plane, call: Call, message: Enrol) -> Enrolled:
     Raises:
         UnauthorizedError: the token is unknown, expired, or used by another key.
         SignatureError: the request is not signed by the key that it brings.
-        ConflictError: the name belongs to another device, or the key to an enrolled one.
+        ConflictError: the name belongs to another device, or the key to an enrolled one, or the
+            token is for another model.
         ProtocolError: the public key is none.
     """
     try:
@@ -74,6 +75,7 @@ def _token(session: Session, text: str, device: str, now: float) -> TokenRow:
 def _admit(session: Session, message: Enrol, token: TokenRow, device: str, now: float) -> None:
     if session.get(DeviceRow, device) is not None:
         raise ConflictError(f"device {device}", "must not be enrolled already")
+    model, channel = _promised(message, token)
     freed = _free_name(session, message.name)
     labels = {**message.labels, **token.labels}
     session.add(
@@ -81,6 +83,8 @@ def _admit(session: Session, message: Enrol, token: TokenRow, device: str, now: 
             id=device,
             name=message.name,
             public_key=message.public_key,
+            model=model,
+            channel=channel,
             labels=labels,
             target=message.target,
             runtimes=list(message.runtimes),
@@ -100,10 +104,26 @@ def _admit(session: Session, message: Enrol, token: TokenRow, device: str, now: 
     )
     session.flush()
     token.used_by = device
-    detail = {"name": message.name, "labels": labels, "target": message.target}
+    detail: dict[str, Json] = {"name": message.name, "model": model, "channel": channel}
+    detail |= {"labels": labels, "target": message.target}
     if freed:
         detail["name_was_of"] = freed
     audit.write(session, now, _actor(device), Event.DEVICE_ENROLLED, _actor(device), detail)
+
+
+def _promised(message: Enrol, token: TokenRow) -> tuple[str | None, str | None]:
+    """Model and channel of a new device: as it says, or else as its token does; None: not known."""
+    if message.model is None:
+        return token.model, token.channel
+    said = (message.model, message.channel)
+    if token.model and said != (token.model, token.channel):
+        raise ConflictError(
+            f"device {message.name}",
+            f"must follow {token.channel}/{token.model}, which its token is for",
+            got=f"{message.channel}/{message.model}",
+            todo="Enrol it for that model, or ask an operator for a token for this one",
+        )
+    return said
 
 
 def _free_name(session: Session, name: str) -> str:
@@ -128,11 +148,14 @@ def _actor(device: str) -> str:
 def desired(plane: Plane, session: Session, device: DeviceRow) -> Desired:
     """What a device should be: its pin, or the newest release that it was given and did not fail.
 
+    A device that follows another model by now is told nothing of the one before.
+
     Where a rollback was offered to a sleeping device, it stays what the device should be after its
     deadline too: the release before it is the one that was rolled back.
 
     A release that is no longer listed, or is below the floor, is passed over; the device then goes
-    to the one before.
+    to the one before. So is one that it was given again later, and failed: where a rollback went
+    wrong, the device stays on what it has.
     """
     request = signals.open_request(session, device)
     poll = plane.settings.poll_seconds
@@ -148,14 +171,26 @@ def desired(plane: Plane, session: Session, device: DeviceRow) -> Desired:
 
 def _given(plane: Plane, session: Session, device: DeviceRow) -> Iterator[RolloutRow]:
     late_back = and_(JobRow.state == JobState.TIMED_OUT, RolloutRow.undoes.is_not(None))
+    told = or_(JobRow.state.in_((*HELD, JobState.FAILED)), late_back)
     query = (
-        select(RolloutRow)
+        select(RolloutRow, JobRow.state)
         .join(JobRow, JobRow.rollout_id == RolloutRow.id)
-        .where(JobRow.device_id == device.id, or_(JobRow.state.in_(HELD), late_back))
+        .where(JobRow.device_id == device.id, told, *_of_its_model(device))
         .order_by(RolloutRow.id.desc())
     )
-    rows = session.scalars(query).all()
-    return (row for row in rows if plane.offers(row.name, row.channel, row.digest))
+    failed: set[str] = set()
+    for row, state in session.execute(query).all():
+        if state == JobState.FAILED:
+            failed.add(row.digest)
+        elif row.digest not in failed and plane.offers(row.name, row.channel, row.digest):
+            yield row
+
+
+def _of_its_model(device: DeviceRow) -> list[ColumnElement[bool]]:
+    """Where its model is not known, what it was given before models were told apart still holds."""
+    if device.model is None:
+        return []
+    return [RolloutRow.name == device.model, RolloutRow.channel == device.channel]
 
 
 def report(plane: Plane, session: Session, device: DeviceRow, message: Report, signed: int) -> None:
@@ -174,10 +209,26 @@ def report(plane: Plane, session: Session, device: DeviceRow, message: Report, s
     if said != device.report:
         _note_change(session, device, message, now)
         device.changed = now
+    _follow(session, device, message, now)
     device.report, device.reported, device.signed = said, now, signed
     device.state, device.moves, device.target = message.state, message.moves, message.target
     device.runtimes, device.agent_version = list(message.runtimes), message.agent_version
     conduct.tick_for(session, device, now)
+
+
+def _follow(session: Session, device: DeviceRow, message: Report, now: float) -> None:
+    """Keep which model a device follows: as it says, or else, of an older agent, as it runs."""
+    running = message.running
+    if message.model is not None:
+        said = (message.model, message.channel)
+    elif running is not None:
+        said = (running.name, running.channel)
+    else:
+        return
+    if said != (device.model, device.channel):
+        device.model, device.channel = said
+        detail = {"model": device.model, "channel": device.channel}
+        audit.write(session, now, _actor(device.id), Event.DEVICE_MODEL, _actor(device.id), detail)
 
 
 def _begin_again(

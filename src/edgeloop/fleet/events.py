@@ -11,11 +11,13 @@ class Event(StrEnum):
     DEVICE_ENROLLED = "device.enrolled"
     DEVICE_STATE = "device.state"  # a report changed the state or what is running
     DEVICE_BEGAN_AGAIN = "device.began_again"  # its moves restarted: it lost its progress
+    DEVICE_MODEL = "device.model"  # it follows another model or channel than was known
     DEVICE_HELD = "device.held"
     DEVICE_RELEASED = "device.hold_released"
     DEVICE_PINNED = "device.pinned"
     DEVICE_UNPINNED = "device.unpinned"
     DEVICE_DECOMMISSIONED = "device.decommissioned"
+    DEVICE_NOT_ROLLED_BACK = "device.not_rolled_back"  # its job in a rollback went wrong
     DEVICE_SKIPPED = "device.skipped"  # a rollout selects it, yet it may not be selected
     ROLLOUT_CREATED = "rollout.created"
     ROLLOUT_STARTED = "rollout.started"
@@ -24,6 +26,8 @@ class Event(StrEnum):
     ROLLOUT_STOPPED = "rollout.stopped"
     ROLLOUT_ROLLED_BACK = "rollout.rolled_back"
     ROLLOUT_FINISHED = "rollout.finished"
+    ROLLOUT_INCOMPLETE = "rollout.incomplete"  # a rollback ended, and not every device is back
+    ROLLOUT_WARNED = "rollout.warned"  # it started, and its plan does not do what it seems to
     ROLLOUT_STAGE = "rollout.stage"  # a group's next stage opened
     JOB_OFFERED = "job.offered"
     JOB_SUCCEEDED = "job.succeeded"

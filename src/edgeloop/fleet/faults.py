@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy.exc
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from edgeloop import errors
-from edgeloop.errors import EdgeloopError, NotFoundError, ProtocolError
+from edgeloop.errors import EdgeloopError, NotFoundError, ProtocolError, UnreachableError
+from edgeloop.fleet.database import said
 from edgeloop.types import Json
 
 if TYPE_CHECKING:
@@ -50,10 +52,12 @@ def body_of(error: EdgeloopError) -> Json:
 
 
 def install(app: FastAPI) -> None:
-    """Answer with our errors: ours, a message that does not fit, a path that is not there."""
+    """Answer with our errors: ours, a misfit message, a path that is not there, the database's."""
     app.add_exception_handler(EdgeloopError, _ours)
     app.add_exception_handler(RequestValidationError, _does_not_fit)
     app.add_exception_handler(HTTPException, _other)
+    app.add_exception_handler(sqlalchemy.exc.DataError, _not_kept)
+    app.add_exception_handler(sqlalchemy.exc.OperationalError, _no_database)
 
 
 def _reply(error: EdgeloopError, status: int | None = None) -> JSONResponse:
@@ -89,3 +93,13 @@ def _other(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 404:
         return _reply(NotFoundError(thing, "must be a path that is served"), 404)
     return _reply(ProtocolError(thing, "is not served", got=error.detail), error.status_code)
+
+
+def _not_kept(request: Request, error: Exception) -> JSONResponse:
+    thing = f"message of {request.method} {request.url.path}"
+    return _reply(ProtocolError(thing, "must be what the database can keep", got=said(error)))
+
+
+def _no_database(_request: Request, error: Exception) -> JSONResponse:
+    rule, todo = "must answer", "Is its server running, and is there room on its disk?"
+    return _reply(UnreachableError("control plane's database", rule, got=said(error), todo=todo))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# the protocol's counts go to 2**53; SQLite's integers are as wide as they need to be
+Wide = BigInteger().with_variant(Integer, "sqlite")
 
 
 class Table(DeclarativeBase):
@@ -22,17 +25,21 @@ class DeviceRow(Table):
     id: Mapped[str] = mapped_column(primary_key=True)  # the public key's fingerprint
     name: Mapped[str] = mapped_column(unique=True)
     public_key: Mapped[str]
+    model: Mapped[str | None]  # which it follows; None while an older agent has not said it
+    channel: Mapped[str | None]  # None where ``model`` is
     labels: Mapped[dict[str, Any]]
     target: Mapped[str]
     runtimes: Mapped[list[Any]]
     agent_version: Mapped[str]
     enrolled: Mapped[float]
     state: Mapped[str | None]
-    moves: Mapped[int]
+    moves: Mapped[int] = mapped_column(Wide)
     report: Mapped[dict[str, Any] | None]
     last_seen: Mapped[float]
     reported: Mapped[float]  # when the last report came
-    signed: Mapped[int]  # when the last report was signed, by the device's clock
+    signed: Mapped[int] = mapped_column(
+        Wide
+    )  # when the last report was signed, by the device's clock
     changed: Mapped[float]  # when the last report that said something new came
     hold: Mapped[bool]
     pinned: Mapped[dict[str, Any] | None]  # a ReleaseRef
@@ -48,6 +55,8 @@ class TokenRow(Table):
     labels: Mapped[dict[str, Any]]
     created: Mapped[float]
     expires: Mapped[float]
+    model: Mapped[str | None]  # what its device must follow; None: what the device says
+    channel: Mapped[str | None]  # None where ``model`` is
     used_by: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
 
 
@@ -69,7 +78,7 @@ class RolloutRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     channel: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column(Wide)
     digest: Mapped[str]
     plan: Mapped[dict[str, Any]]
     targets: Mapped[list[Any]]
@@ -80,6 +89,7 @@ class RolloutRow(Table):
     started: Mapped[float | None]
     ended: Mapped[float | None]
     undoes: Mapped[int | None]  # the rollout that it rolls back
+    warnings: Mapped[list[Any]]  # what its plan does otherwise than it seems, found at the start
 
 
 class JobRow(Table):
@@ -109,7 +119,7 @@ class WindowRow(Table):
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"))
     id: Mapped[str]
     bundle: Mapped[str] = mapped_column(index=True)
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column(Wide)
     began: Mapped[float]  # by the device's clock, as is ``ended``
     ended: Mapped[float]
     received: Mapped[float]
@@ -125,6 +135,7 @@ class SampleRequestRow(Table):
     selector: Mapped[str]
     count: Mapped[int]
     per_device: Mapped[int]
+    model: Mapped[str | None]  # None: of any
     created: Mapped[float]
     closed: Mapped[float | None]
 
@@ -163,4 +174,4 @@ class NonceRow(Table):
 
     key_id: Mapped[str] = mapped_column(primary_key=True)
     nonce: Mapped[str] = mapped_column(primary_key=True)
-    created: Mapped[int] = mapped_column(index=True)
+    created: Mapped[int] = mapped_column(Wide, index=True)

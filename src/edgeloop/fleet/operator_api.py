@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 
 from edgeloop.fleet import audit, conduct, operators, overview, signals
 from edgeloop.fleet.device_api import PlaneOf
@@ -43,15 +43,20 @@ def the_operator(plane: PlaneOf, authorization: Annotated[str, Header()] = "") -
 
 
 Actor = Annotated[str, Depends(the_operator)]
-After = Annotated[int, Query(ge=0, description="give what is after this number")]
+LARGEST = 2**31 - 1  # of a number that the database gives
+Number = Annotated[int, Path(ge=1, le=LARGEST)]
+RequestNumber = Annotated[int, Query(ge=1, le=LARGEST)]
+After = Annotated[int, Query(ge=0, le=LARGEST, description="give what is after this number")]
+Last = Annotated[int, Query(ge=1, le=5000, description="only the newest so many")]
+Reason = Annotated[str, Query(max_length=1000)]
 Limit = Annotated[int, Query(ge=1, le=5000)]
 
 
 @router.get("/devices")
-def devices(plane: PlaneOf, _actor: Actor) -> list[DeviceView]:
-    """Every device, by name."""
+def devices(plane: PlaneOf, _actor: Actor, model: str = "") -> list[DeviceView]:
+    """Every device, or those of one model, by name."""
     with plane.database.read() as session:
-        return operators.devices(session)
+        return operators.devices(session, model)
 
 
 @router.get("/devices/{key}")
@@ -109,14 +114,14 @@ def create_rollout(order: RolloutOrder, plane: PlaneOf, actor: Actor) -> Rollout
 
 
 @router.get("/rollouts/{number}")
-def rollout(number: int, plane: PlaneOf, _actor: Actor) -> RolloutView:
+def rollout(number: Number, plane: PlaneOf, _actor: Actor) -> RolloutView:
     """One rollout with every job."""
     with plane.database.read() as session:
         return overview.view(session, conduct.find(session, number))
 
 
 @router.post("/rollouts/{number}/rollback")
-def roll_back(number: int, order: RollbackOrder, plane: PlaneOf, actor: Actor) -> RolloutView:
+def roll_back(number: Number, order: RollbackOrder, plane: PlaneOf, actor: Actor) -> RolloutView:
     """Bring devices back to a listed release by hand; answers with the rollout that does it."""
     with plane.database.begin() as session:
         row = conduct.find(session, number)
@@ -124,7 +129,7 @@ def roll_back(number: int, order: RollbackOrder, plane: PlaneOf, actor: Actor) -
 
 
 @router.post("/rollouts/{number}/stop")
-def stop(number: int, plane: PlaneOf, actor: Actor, reason: str = "") -> RolloutView:
+def stop(number: Number, plane: PlaneOf, actor: Actor, reason: Reason = "") -> RolloutView:
     """End a rollout early: queued jobs are removed, offered ones go on to their end. Final."""
     with plane.database.begin() as session:
         row = conduct.find(session, number)
@@ -133,19 +138,19 @@ def stop(number: int, plane: PlaneOf, actor: Actor, reason: str = "") -> Rollout
 
 
 @router.post("/rollouts/{number}/start")
-def start(number: int, plane: PlaneOf, actor: Actor) -> RolloutView:
+def start(number: Number, plane: PlaneOf, actor: Actor) -> RolloutView:
     """Start a draft."""
     return _verb(Verb.START, number, plane, actor)
 
 
 @router.post("/rollouts/{number}/pause")
-def pause(number: int, plane: PlaneOf, actor: Actor) -> RolloutView:
+def pause(number: Number, plane: PlaneOf, actor: Actor) -> RolloutView:
     """Offer nothing new until it is resumed."""
     return _verb(Verb.PAUSE, number, plane, actor)
 
 
 @router.post("/rollouts/{number}/resume")
-def resume(number: int, plane: PlaneOf, actor: Actor) -> RolloutView:
+def resume(number: Number, plane: PlaneOf, actor: Actor) -> RolloutView:
     """Go on after a pause."""
     return _verb(Verb.RESUME, number, plane, actor)
 
@@ -186,7 +191,7 @@ def request_samples(order: SampleOrder, plane: PlaneOf, actor: Actor) -> SampleR
 
 
 @router.post("/sample-requests/{number}/close")
-def close_samples(number: int, plane: PlaneOf, actor: Actor) -> SampleRequestView:
+def close_samples(number: Number, plane: PlaneOf, actor: Actor) -> SampleRequestView:
     """Take no more samples for a request."""
     with plane.database.begin() as session:
         row = signals.find_request(session, number)
@@ -196,7 +201,7 @@ def close_samples(number: int, plane: PlaneOf, actor: Actor) -> SampleRequestVie
 
 @router.get("/samples")
 def samples(
-    plane: PlaneOf, _actor: Actor, request: int, since: After = 0, limit: Limit = 500
+    plane: PlaneOf, _actor: Actor, request: RequestNumber, since: After = 0, limit: Limit = 500
 ) -> list[SampleView]:
     """The samples of a request, in the order in which they came."""
     with plane.database.read() as session:
@@ -206,10 +211,16 @@ def samples(
 
 @router.get("/audit")
 def audit_lines(
-    plane: PlaneOf, _actor: Actor, after: After = 0, limit: Limit = 1000
+    plane: PlaneOf,
+    _actor: Actor,
+    after: After = 0,
+    limit: Limit = 1000,
+    last: Last | None = None,
 ) -> list[AuditLine]:
-    """The append-only log, oldest first."""
+    """The append-only log, oldest first; with ``last`` its end, whatever ``limit`` says."""
     with plane.database.read() as session:
+        if last is not None:
+            return audit.newest(session, after=after, last=last)
         return audit.lines(session, after=after, limit=limit)
 
 

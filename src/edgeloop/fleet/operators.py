@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from edgeloop import durable
 from edgeloop.errors import ConflictError, NotFoundError, UnauthorizedError
 from edgeloop.fleet import audit, conduct
 from edgeloop.fleet.devices import token_hash
@@ -36,13 +36,7 @@ def ensure_first(plane: Plane) -> None:
 
 def _new_token_file(path: Path) -> str:
     token = secrets.token_urlsafe(32)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.rename(path)
+    durable.write(path, f"{token}\n".encode(), mode=0o600)
     return token
 
 
@@ -65,13 +59,20 @@ def who(session: Session, authorization: str) -> str:
 def create_token(session: Session, order: TokenOrder, actor: str, now: float) -> TokenView:
     """A new one-time enrolment token; only its hash is kept."""
     token, expires = secrets.token_urlsafe(24), now + order.valid_seconds
+    channel = order.channel if order.model else None
     row = TokenRow(
-        sha256=token_hash(token), labels=order.labels, created=now, expires=expires, used_by=None
+        sha256=token_hash(token),
+        labels=order.labels,
+        model=order.model,
+        channel=channel,
+        created=now,
+        expires=expires,
+        used_by=None,
     )
     session.add(row)
-    detail = {"labels": order.labels, "expires": expires}
-    audit.write(session, now, actor, Event.TOKEN_CREATED, f"token:{row.sha256[:12]}", detail)
-    return TokenView(token=token, labels=order.labels, expires=expires)
+    given = {"labels": order.labels, "model": order.model, "channel": channel, "expires": expires}
+    audit.write(session, now, actor, Event.TOKEN_CREATED, f"token:{row.sha256[:12]}", given)
+    return TokenView.model_validate({"token": token, **given})
 
 
 def find(session: Session, key: str) -> DeviceRow:
@@ -87,9 +88,12 @@ def find(session: Session, key: str) -> DeviceRow:
     return row
 
 
-def devices(session: Session) -> list[DeviceView]:
-    """Every device, by name."""
-    return [device_view(row) for row in session.scalars(select(DeviceRow).order_by(DeviceRow.name))]
+def devices(session: Session, model: str = "") -> list[DeviceView]:
+    """Every device, or those of one model, by name."""
+    query = select(DeviceRow).order_by(DeviceRow.name)
+    if model:
+        query = query.where(DeviceRow.model == model)
+    return [device_view(row) for row in session.scalars(query)]
 
 
 def device_view(row: DeviceRow) -> DeviceView:
@@ -97,6 +101,8 @@ def device_view(row: DeviceRow) -> DeviceView:
     return DeviceView(
         id=row.id,
         name=row.name,
+        model=row.model,
+        channel=row.channel,
         labels=row.labels,
         target=row.target,
         runtimes=tuple(row.runtimes),
@@ -128,10 +134,14 @@ def release_hold(session: Session, row: DeviceRow, actor: str, now: float) -> No
 def pin(plane: Plane, session: Session, row: DeviceRow, order: PinOrder, actor: str) -> None:
     """Keep this device on one listed release; an offered job of it is removed.
 
+    A device whose model is not known may be pinned too: it then says what it runs.
+
     Raises:
         NotListedError: the release is not on the channel's signed list.
+        ConflictError: it is of another model or channel, whose releases the device would refuse.
     """
     _must_serve(row)
+    _must_follow(row, order)
     line = plane.listed(order.name, order.channel, order.version)
     ref = ReleaseRef(
         name=order.name, channel=order.channel, version=line.version, digest=line.digest
@@ -159,6 +169,15 @@ def decommission(session: Session, row: DeviceRow, actor: str, now: float) -> No
 def _must_serve(row: DeviceRow) -> None:
     if row.decommissioned:
         raise ConflictError(f"device {row.name}", "must not be decommissioned")
+
+
+def _must_follow(row: DeviceRow, order: PinOrder) -> None:
+    if row.model and (row.model, row.channel) != (order.name, order.channel):
+        raise ConflictError(
+            f"pin of device {row.name}",
+            f"must be to a release of {row.channel}/{row.model}, which it follows",
+            got=f"{order.channel}/{order.name}",
+        )
 
 
 def _note(

@@ -61,6 +61,8 @@ def _view(row: RolloutRow, many: dict[JobState, int], jobs: tuple[JobView, ...])
         started=row.started,
         ended=row.ended,
         counts=many,
+        undoes=row.undoes,
+        warnings=tuple(row.warnings),
         jobs=jobs,
     )
 

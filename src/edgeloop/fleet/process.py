@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
 from pathlib import Path
 
-from edgeloop.errors import PortInUseError, UnreachableError
+from edgeloop.errors import (
+    EdgeloopError,
+    OverrideError,
+    PortInUseError,
+    UnreachableError,
+    all_errors,
+)
 from edgeloop.fleet.client import FleetClient
-from edgeloop.fleet.settings import Settings
+from edgeloop.fleet.settings import DATABASE_VARIABLE, Settings
 from edgeloop.types import Json
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+NUMBERED = re.compile(r"\[(E\d{3})\] (\S+) (.+)")  # an error of ours, as it is printed
 
 
 def start(settings: Settings) -> Json:
@@ -25,14 +33,16 @@ def start(settings: Settings) -> Json:
 
     Raises:
         PortInUseError: another program listens on the port.
+        OverrideError: the folder can be neither made nor written.
+        EdgeloopError: what the new process ended with, where that is one of ours.
         UnreachableError: it did not come up; the end of its log is in the message.
     """
     running = _running(settings.folder)
     if running is not None:
         return running
-    settings.folder.mkdir(parents=True, exist_ok=True)
+    _make(settings.folder)
     log = settings.folder / "fleet.log"
-    pid = _spawn(command(settings), log)
+    pid = _spawn(command(settings), log, {**os.environ, DATABASE_VARIABLE: settings.database})
     deadline = time.monotonic() + START_SECONDS
     while _alive(pid):
         running = _running(settings.folder)
@@ -44,7 +54,17 @@ def start(settings: Settings) -> Json:
     raise _why(settings, log)
 
 
-def _spawn(line: list[str], log: Path) -> int:
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "fleet.log").open("a"):
+            pass
+    except OSError as error:
+        rule = "must be a folder that can be written"
+        raise OverrideError(f"--folder {folder}", rule, got=error.strerror) from error
+
+
+def _spawn(line: list[str], log: Path, environment: dict[str, str]) -> int:
     """Start a process that outlives this one; gives its id."""
     write = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     files = [
@@ -52,17 +72,16 @@ def _spawn(line: list[str], log: Path) -> int:
         (os.POSIX_SPAWN_OPEN, 1, str(log), write, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    return os.posix_spawn(line[0], line, os.environ, file_actions=files, setsid=True)
+    return os.posix_spawn(line[0], line, environment, file_actions=files, setsid=True)
 
 
 def command(settings: Settings) -> list[str]:
-    """The command line of a control plane with these settings."""
+    """The command line of a control plane with these settings, all but its database."""
     return [
         sys.executable, "-m", "edgeloop.fleet",
         "--folder", str(settings.folder),
         "--repository", str(settings.repository),
         "--layout", str(settings.layout),
-        "--database", settings.database,
         "--host", settings.host,
         "--port", str(settings.port),
         "--poll-seconds", str(settings.poll_seconds),
@@ -99,7 +118,7 @@ def _running(folder: Path) -> Json | None:
         if not _alive(told["pid"]):
             return None
         FleetClient.of_folder(folder).health()
-    except (FileNotFoundError, ValueError, UnreachableError):
+    except (OSError, ValueError, KeyError, TypeError, UnreachableError):
         return None
     return told
 
@@ -115,7 +134,7 @@ def _alive(pid: int) -> bool:
         return True
 
 
-def _why(settings: Settings, log: Path) -> PortInUseError | UnreachableError:
+def _why(settings: Settings, log: Path) -> EdgeloopError:
     last = (log.read_text().strip().splitlines() or [""])[-1]
     if f"[{PortInUseError.number}]" in last:
         return PortInUseError(
@@ -124,5 +143,9 @@ def _why(settings: Settings, log: Path) -> PortInUseError | UnreachableError:
             got="another program on it",
             todo="Choose another with --port; 0 takes any free one",
         )
+    found = NUMBERED.fullmatch(last)
+    if found is not None:  # thing and rule are parted anywhere: the text is the same
+        kind = next((one for one in all_errors() if one.number == found[1]), UnreachableError)
+        return kind(found[2], found[3])
     thing = f"control plane of {settings.folder}"
     return UnreachableError(thing, "must come up", got=last, todo=f"See {log}")

@@ -14,6 +14,7 @@ from typing import TypeAlias
 from edgeloop.protocol import selectors
 from edgeloop.protocol.messages import (
     Abort,
+    Group,
     JobState,
     Outcome,
     Report,
@@ -22,11 +23,13 @@ from edgeloop.protocol.messages import (
     RolloutState,
     State,
 )
-from edgeloop.protocol.stages import stage_size
+from edgeloop.protocol.stages import out_of_order, stage_size
 from edgeloop.types import Json
 
 ENDED = frozenset(JobState) - {JobState.QUEUED, JobState.IN_PROGRESS}
 SETTLED = (State.IDLE, State.COMMITTED)  # not in the middle of an update
+MOST_NAMED = 5  # devices in one sentence
+NOT_BACK = (JobState.FAILED, JobState.REJECTED, JobState.TIMED_OUT)  # of a rollback's job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class Device:
     """What the rules need to know of a device. Times are the server's Unix seconds."""
 
     id: str
+    model: str | None  # which it follows; None: not known, and it is barred
+    channel: str | None
     labels: Mapping[str, str]  # with its name and target, as selectors see them
     target: str
     barred: str = ""  # why it may not be selected: "on hold", "pinned to version 3" ...
@@ -67,11 +72,14 @@ class Rollout:
     """The release that goes out, its signed plan, and how far each group is."""
 
     id: int
+    name: str  # of the model
+    channel: str
     digest: str
     plan: RolloutPlan
     state: RolloutState
     opened: tuple[int, ...]  # per group the newest open stage; -1 before the first
     targets: tuple[str, ...] = ()  # device classes; empty means any
+    undoes: int | None = None  # the rollout that this one rolls back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,15 +119,23 @@ class Finish:
     """Every job of every group has ended, and no rule is broken."""
 
 
-Decision: TypeAlias = Offer | End | Open | Stop | Finish
+@dataclass(frozen=True, kw_only=True)
+class FallShort:
+    """A rollback ends, and some of its devices are not back."""
+
+    reason: str
+
+
+Decision: TypeAlias = Offer | End | Open | Stop | Finish | FallShort
 
 
 @dataclass(frozen=True, kw_only=True)
 class Enlisted:
-    """Who takes part: a job each, and who was skipped, with the reason."""
+    """Who takes part: a job each; who was skipped, with the reason; what a person should know."""
 
     jobs: tuple[Job, ...]
     skipped: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...] = ()
 
 
 def order(rollout: int, devices: Iterable[Device]) -> list[Device]:
@@ -130,21 +146,42 @@ def order(rollout: int, devices: Iterable[Device]) -> list[Device]:
 def enlist(rollout: Rollout, devices: Iterable[Device]) -> Enlisted:
     """Choose each group's devices and their stages; the first group that selects a device has it.
 
+    Devices of other models or channels are not looked at, whatever their labels say.
     A device of another target takes no place in a stage: its job waits in the first one, and ends
     as REJECTED there.
     """
-    free = order(rollout.id, devices)
+    free = order(rollout.id, (device for device in devices if not _strange(rollout, device)))
     jobs: list[Job] = []
     skipped: list[tuple[str, str]] = []
+    warnings: list[str] = []
     for index, group in enumerate(rollout.plan.groups):
         selector = selectors.parse(group.select)
         members = [device for device in free if selector.matches(device.labels)]
         free = [device for device in free if device not in members]
         skipped += [(device.id, device.barred) for device in members if device.barred]
         able = [device for device in members if not device.barred]
-        jobs += _staged(index, group.stages, [d for d in able if _fits(rollout, d)])
+        fit = [device for device in able if _fits(rollout, device)]
+        jobs += _staged(index, group.stages, fit)
         jobs += [Job(device=d.id, group=index, stage=0) for d in able if not _fits(rollout, d)]
-    return Enlisted(jobs=tuple(jobs), skipped=tuple(skipped))
+        warnings += _warnings(rollout, group, matched=len(members), able=len(able), fit=len(fit))
+    return Enlisted(jobs=tuple(jobs), skipped=tuple(skipped), warnings=tuple(warnings))
+
+
+def _warnings(rollout: Rollout, group: Group, *, matched: int, able: int, fit: int) -> list[str]:
+    """What a group does otherwise than it seems, with the devices that there are now."""
+    found = []
+    if not matched:
+        whose = f"device of {rollout.channel}/{rollout.name}"
+        found.append(f"group {group.select} matches no {whose} that no group before it has")
+    elif not able:
+        found.append(f"group {group.select} has only devices that are barred ({matched})")
+    if wrong := out_of_order(group.stages):
+        found.append(f"group {group.select}: {wrong}")
+    left = fit - max(stage_size(stage, fit) for stage in group.stages)
+    if left:
+        end = f"ends at {group.stages[-1]} and not at 100%"
+        found.append(f"group {group.select} {end}: {left} of its {fit} devices get nothing")
+    return found
 
 
 def _staged(group: int, stages: Sequence[int | str], members: Sequence[Device]) -> list[Job]:
@@ -153,6 +190,13 @@ def _staged(group: int, stages: Sequence[int | str], members: Sequence[Device]) 
         size = stage_size(stage, len(members))
         jobs += [Job(device=d.id, group=group, stage=index) for d in members[len(jobs) : size]]
     return jobs
+
+
+def _strange(rollout: Rollout, device: Device) -> str:
+    """Why a device is none of this rollout's; empty when it is, or its model is not known."""
+    if device.model is None or (device.model, device.channel) == (rollout.name, rollout.channel):
+        return ""
+    return f"of {device.channel}/{device.model}"
 
 
 def _fits(rollout: Rollout, device: Device) -> bool:
@@ -165,24 +209,43 @@ def decide(
     """What follows from what is known at ``now``, in the order in which it is to be done.
 
     Offered jobs are settled in every state. An abort rule stops a running or a paused rollout; only
-    a running one opens stages and offers jobs.
+    a running one opens stages and offers jobs. A rollback offers all of its jobs at once, so that
+    an abort rule would spare nobody: it goes on to its end, and says who is not back.
     """
     ends = [end for job in jobs if (end := settle(rollout, job, devices[job.device], now))]
     jobs = _after(jobs, ends, now)
     if rollout.state not in (RolloutState.RUNNING, RolloutState.PAUSED):
         return list(ends)
-    reason = why_stop(rollout, jobs)
+    reason = "" if rollout.undoes else why_stop(rollout, jobs)
     if reason:
         return [*ends, *remove_queued(jobs, "the rollout stopped"), Stop(reason=reason)]
     if rollout.state is RolloutState.PAUSED:
         return list(ends)
     if all(job.state in ENDED for job in jobs):
-        return [*ends, Finish()]
+        return [*ends, _over(rollout, jobs, devices)]
     opens = _openings(rollout, jobs, now)
     opened = list(rollout.opened)
     for step in opens:
         opened[step.group] = step.stage
     return [*ends, *opens, *_offers(rollout, jobs, devices, opened)]
+
+
+def _over(
+    rollout: Rollout, jobs: Sequence[Job], devices: Mapping[str, Device]
+) -> Finish | FallShort:
+    missed = [job for job in jobs if job.state in NOT_BACK]
+    if rollout.undoes is None or not missed:
+        return Finish()
+    named = sorted(_left_behind(devices[job.device], job) for job in missed)
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    told = "; ".join(named[:MOST_NAMED]) + more
+    return FallShort(reason=f"{len(missed)} of {len(jobs)} devices are not back: {told}")
+
+
+def _left_behind(device: Device, job: Job) -> str:
+    running = device.report.running if device.report else None
+    runs = f"runs release {running.version}" if running else "says of no release that it runs it"
+    return f"{device.labels.get('name', device.id)} is {job.state}, {runs}"
 
 
 def settle(rollout: Rollout, job: Job, device: Device, now: float) -> End | None:
@@ -196,8 +259,8 @@ def settle(rollout: Rollout, job: Job, device: Device, now: float) -> End | None
         return _went_wrong(rollout, job, device)
     if job.state is not JobState.IN_PROGRESS or job.offered is None:
         return None
-    if device.gone:
-        return End(device=job.device, state=JobState.REMOVED, reason=f"device is {device.barred}")
+    if away := _strange(rollout, device) or (device.barred if device.gone else ""):
+        return End(device=job.device, state=JobState.REMOVED, reason=f"device is {away}")
     wrong = _went_wrong(rollout, job, device)
     return wrong or _right(rollout, job, device) or _late(rollout, job, device, now)
 
@@ -323,9 +386,8 @@ def _offers(
 
 
 def _offer(rollout: Rollout, device: Device) -> Offer | End:
-    if device.barred:
-        reason = f"device is {device.barred}"
-        return End(device=device.id, state=JobState.REMOVED, reason=reason)
+    if away := _strange(rollout, device) or device.barred:
+        return End(device=device.id, state=JobState.REMOVED, reason=f"device is {away}")
     if not _fits(rollout, device):
         reason = f"target {device.target} is not among {', '.join(rollout.targets)}"
         return End(device=device.id, state=JobState.REJECTED, reason=reason)

@@ -81,7 +81,8 @@ def _health(app: FastAPI) -> Any:
         well = now - (app.state.began if ticked is None else ticked) < LATE
         response.status_code = 200 if well else UNAVAILABLE
         status = "ok" if well else "rules are not applied"
-        return Health(status=status, protocol=VERSION, ticked=ago)
+        time = app.state.plane.clock.now()
+        return Health(status=status, protocol=VERSION, ticked=ago, time=time)
 
     return health
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from edgeloop.protocol.messages import ChannelList
 
+DATABASE_VARIABLE = "EDGELOOP_DATABASE"  # a URL may bear a password: no place for a command line
 Listing: TypeAlias = Callable[[str, str], ChannelList]  # (name, channel) -> the signed list
 
 

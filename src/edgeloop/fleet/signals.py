@@ -88,6 +88,7 @@ def request_samples(
     selectors.parse(order.select)
     row = SampleRequestRow(
         selector=order.select,
+        model=order.model,
         count=order.count,
         per_device=min(order.per_device or order.count, order.count),
         created=now,
@@ -105,18 +106,22 @@ def _subject(row: SampleRequestRow) -> str:
 
 
 def open_request(session: Session, device: DeviceRow) -> SampleRequest | None:
-    """The oldest open request that selects this device and still takes something from it.
+    """The oldest open request that is for this device and still takes something from it.
 
     ``count`` is the device's own share and does not change while others send. Whether the device
     opted in is the device's to know.
     """
-    labels = device_labels(device)
     query = select(SampleRequestRow).where(SampleRequestRow.closed.is_(None))
     for row in session.scalars(query.order_by(SampleRequestRow.id)):
-        wanted = selectors.parse(row.selector).matches(labels)
-        if wanted and _sent(session, row, device.id) < row.per_device:
-            return SampleRequest(id=row.id, count=row.per_device)
+        if _is_for(row, device) and _sent(session, row, device.id) < row.per_device:
+            return SampleRequest(id=row.id, count=row.per_device, model=row.model)
     return None
+
+
+def _is_for(row: SampleRequestRow, device: DeviceRow) -> bool:
+    """Whether a request is of this device's model, or of any, and selects the device."""
+    selected = selectors.parse(row.selector).matches(device_labels(device))
+    return selected and row.model in {None, device.model}
 
 
 def _sent(session: Session, row: SampleRequestRow, device: str = "") -> int:
@@ -133,7 +138,7 @@ def keep_samples(session: Session, device: DeviceRow, message: Samples, now: flo
         NotFoundError: no such request for this device.
     """
     row = session.get(SampleRequestRow, message.request)
-    if row is None or not selectors.parse(row.selector).matches(device_labels(device)):
+    if row is None or not _is_for(row, device):
         raise NotFoundError(f"sample request {message.request}", "must be one for this device")
     mine = select(SampleRow.answer).where(
         SampleRow.request_id == row.id, SampleRow.device_id == device.id
@@ -203,6 +208,7 @@ def request_view(session: Session, row: SampleRequestRow) -> SampleRequestView:
     return SampleRequestView(
         id=row.id,
         select=row.selector,
+        model=row.model,
         count=row.count,
         per_device=row.per_device,
         created=row.created,

@@ -7,7 +7,7 @@ from edgeloop.protocol.messages import RolloutState
 
 
 class Verb(StrEnum):
-    """What an operator, or the rules (``finish``), do to a rollout."""
+    """What an operator, or the rules (``finish``, ``fall short``), do to a rollout."""
 
     START = "start"
     PAUSE = "pause"
@@ -15,6 +15,7 @@ class Verb(StrEnum):
     STOP = "stop"
     ROLL_BACK = "rollback"
     FINISH = "finish"
+    FALL_SHORT = "fall short"
 
 
 MOVES: dict[tuple[RolloutState, Verb], RolloutState] = {
@@ -23,12 +24,14 @@ MOVES: dict[tuple[RolloutState, Verb], RolloutState] = {
     (RolloutState.RUNNING, Verb.PAUSE): RolloutState.PAUSED,
     (RolloutState.RUNNING, Verb.STOP): RolloutState.STOPPED,
     (RolloutState.RUNNING, Verb.FINISH): RolloutState.FINISHED,
+    (RolloutState.RUNNING, Verb.FALL_SHORT): RolloutState.INCOMPLETE,
     (RolloutState.RUNNING, Verb.ROLL_BACK): RolloutState.ROLLED_BACK,
     (RolloutState.PAUSED, Verb.RESUME): RolloutState.RUNNING,
     (RolloutState.PAUSED, Verb.STOP): RolloutState.STOPPED,
     (RolloutState.PAUSED, Verb.ROLL_BACK): RolloutState.ROLLED_BACK,
     (RolloutState.STOPPED, Verb.ROLL_BACK): RolloutState.ROLLED_BACK,
     (RolloutState.FINISHED, Verb.ROLL_BACK): RolloutState.ROLLED_BACK,
+    (RolloutState.INCOMPLETE, Verb.ROLL_BACK): RolloutState.ROLLED_BACK,
 }
 
 ACTIVE = (RolloutState.RUNNING, RolloutState.PAUSED)  # at most one of a model's channel

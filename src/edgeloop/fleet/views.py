@@ -29,6 +29,8 @@ class DeviceView(Message):
 
     id: str
     name: str
+    model: str | None = None  # which it follows; None while an older agent has not said it
+    channel: str | None = None
     labels: dict[str, str]
     target: str
     runtimes: tuple[str, ...]
@@ -51,9 +53,15 @@ class PinOrder(Message):
 
 
 class TokenOrder(Message):
-    """A one-time enrolment token, please. ``labels`` win over what the device says of itself."""
+    """A one-time enrolment token, please. ``labels`` win over what the device says of itself.
+
+    With ``model`` the token is for a device of that model and ``channel`` alone; an agent that does
+    not say them yet is taken at the token's word.
+    """
 
     labels: Labels = Field(default_factory=dict)
+    model: Name | None = None
+    channel: Name = "stable"  # of ``model``
     valid_seconds: Annotated[float, Field(gt=0)] = 86_400
 
 
@@ -62,6 +70,8 @@ class TokenView(Message):
 
     token: str
     labels: dict[str, str]
+    model: str | None = None
+    channel: str | None = None
     expires: float
 
 
@@ -112,6 +122,8 @@ class RolloutView(Message):
     started: float | None
     ended: float | None
     counts: dict[JobState, int]
+    undoes: int | None = None  # the rollout that this one rolls back
+    warnings: tuple[str, ...] = ()  # what the plan does otherwise than it seems, since the start
     jobs: tuple[JobView, ...] = ()
 
 
@@ -130,6 +142,7 @@ class SampleOrder(Message):
     """Samples, please: ``count`` in all, from each device ``per_device`` at the most."""
 
     select: str
+    model: Name | None = None  # of its devices alone; None: of any
     count: Annotated[int, Field(ge=1, le=100_000)]
     per_device: Annotated[int, Field(ge=1)] | None = None  # None: as many as ``count``
 
@@ -139,6 +152,7 @@ class SampleRequestView(Message):
 
     id: int
     select: str
+    model: str | None = None  # None: of any
     count: int
     per_device: int
     created: float
@@ -182,3 +196,4 @@ class Health(Message):
     status: str
     protocol: int
     ticked: float | None  # seconds since the rules were last applied
+    time: float | None = None  # Unix seconds by the server's clock

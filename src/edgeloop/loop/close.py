@@ -1,26 +1,27 @@
 """Close the loop: look for drift, and when the trigger fires, learn from the field and roll out.
 
 Everything that is decided here is noted in the control plane's audit log (``trigger.*``), and that
-log is the only memory: a watcher that was killed carries on where the log says it was.
+log is the only memory: a watcher that was killed carries on where the log says it was. Each note
+names model and channel, and a watcher reads those of its own: several loops share a control plane.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import io
 import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.dataclasses import dataclass as plugin
 
+from edgeloop import durable
 from edgeloop.answers import open_kind
+from edgeloop.arrayfiles import array_of, dtype_of
 from edgeloop.clock import Clock
 from edgeloop.data.snapshot import write
 from edgeloop.errors import (
@@ -107,7 +108,8 @@ class Watcher:
         drifts = self.assess()
         if not drifts:
             label = self.loop.settings.watch.label
-            told = f"no device with a label {label!r} has said that it runs {self.loop.name}"
+            release = f"{self._channel}/{self.loop.name}"
+            told = f"no device with a label {label!r} has said that it runs {release}"
             return Decision(move=Move.CALM, reason=told)
         decision = decide(drifts, rollout_running=self._rollout_running())
         worst = next((one for one in drifts if one.group == decision.group), None)
@@ -130,7 +132,7 @@ class Watcher:
             psi=watch.drift.psi, features=watch.drift.features, answers=watch.window
         )
         found = []
-        for group, bundle in _running(self.fleet.devices(), watch.label, self.loop.name).items():
+        for group, bundle in self._running(watch.label).items():
             try:
                 references = open_kept(self.store, bundle).references()
             except ArtifactMissingError as fault:  # a device says that it runs what we never made
@@ -150,7 +152,33 @@ class Watcher:
         return kept
 
     def _rollout_running(self) -> bool:
-        return any(r.state in ACTIVE for r in self.fleet.rollouts() if r.name == self.loop.name)
+        ours = (r for r in self.fleet.rollouts() if (r.name, r.channel) == self._follows)
+        return any(rollout.state in ACTIVE for rollout in ours)
+
+    @property
+    def _channel(self) -> str:
+        return self.loop.settings.release.channel
+
+    @property
+    def _follows(self) -> tuple[str, str]:
+        """What a device follows that is watched here: model and channel."""
+        return self.loop.name, self._channel
+
+    def _devices(self) -> list[DeviceView]:
+        """The devices of this loop that are served."""
+        found = self.fleet.devices(self.loop.name)
+        return [d for d in found if d.channel == self._channel and not d.decommissioned]
+
+    def _running(self, label: str) -> dict[str, str]:
+        """Group -> the bundle of this loop that most of its devices run."""
+        counts: dict[str, Counter[str]] = {}
+        for device in self._devices():
+            running = device.report.running if device.report else None
+            if running is None or (running.name, running.channel) != self._follows:
+                continue
+            if label in device.labels:
+                counts.setdefault(device.labels[label], Counter())[running.digest] += 1
+        return {group: count.most_common(1)[0][0] for group, count in sorted(counts.items())}
 
     # one turn
 
@@ -161,7 +189,7 @@ class Watcher:
             self._learn(group, bundle)
         except (GateError, InputError, SamplesError) as fault:
             detail = {"bundle": bundle, "reason": str(fault)}
-            self.fleet.note(GAVE_UP, group, detail)
+            self._write(GAVE_UP, group, detail)
             raise
 
     def _learn(self, group: str, bundle: str) -> None:
@@ -191,12 +219,12 @@ class Watcher:
         if asked is not None:
             return next(r for r in self.fleet.sample_requests() if r.id == asked.detail["request"])
         label = self.loop.settings.watch.label
-        members = [d for d in self.fleet.devices() if d.labels.get(label) == group]
+        members = [d for d in self._devices() if d.labels.get(label) == group]
         count = self._on_drift().samples
         each = math.ceil(count / max(1, len(members)))
-        request = self.fleet.request_samples(f"{label}={group}", count, each)
+        request = self.fleet.request_samples(f"{label}={group}", count, each, model=self.loop.name)
         detail = {"bundle": bundle, "request": request.id, "count": count}
-        self.fleet.note(ASKED, group, detail)
+        self._write(ASKED, group, detail)
         return request
 
     def _wait(self, request: SampleRequestView) -> Sequence[SampleView]:
@@ -230,21 +258,21 @@ class Watcher:
         known = self.store.by_key(how.key)
         if known is not None:
             return known
-        with TemporaryDirectory(prefix="edgeloop-") as scratch:
-            fresh = _snapshot(ordered, open_snapshot(old), request, Path(scratch))
+        with durable.scratch("samples") as scratch:
+            fresh = _snapshot(ordered, open_snapshot(old), request, scratch)
             return self.store.keep(fresh, how)
 
     def _roll_out(self, group: str, bundle: str, result: RunResult) -> None:
         release = result.release
         detail = {"bundle": bundle, "version": release.version, "digest": release.digest}
-        self.fleet.note(LEARNED, group, detail)
+        self._write(LEARNED, group, detail)
         known = [r for r in self.fleet.rollouts() if r.digest == release.digest]
         rollout = (
             known[-1]
             if known
             else self.fleet.create_rollout(release.name, release.channel, release.version)
         )
-        self.fleet.note(STARTED, group, {**detail, "rollout": rollout.id})
+        self._write(STARTED, group, {**detail, "rollout": rollout.id})
         logger.info("turn.done group=%s version=%d rollout=%d", group, release.version, rollout.id)
 
     def _on_drift(self) -> OnDrift:
@@ -256,7 +284,17 @@ class Watcher:
     # the audit log as memory
 
     def _notes(self) -> list[AuditLine]:
-        return [line for line in self.fleet.audit() if line.action.startswith("trigger.")]
+        noted = (line for line in self.fleet.audit() if line.action.startswith("trigger."))
+        return [line for line in noted if self._is_ours(line)]
+
+    def _is_ours(self, line: AuditLine) -> bool:
+        """A note that names no model is of a time when a control plane had one loop."""
+        said = (line.detail.get("model"), line.detail.get("channel"))
+        return said in {self._follows, (None, None)}
+
+    def _write(self, action: str, group: str, detail: Mapping[str, Any]) -> AuditLine:
+        model, channel = self._follows
+        return self.fleet.note(action, group, {"model": model, "channel": channel, **detail})
 
     def _noted(self, action: str, group: str, bundle: str) -> AuditLine | None:
         found = (
@@ -278,7 +316,7 @@ class Watcher:
             "profile": drift.profile,
             "answers": drift.answers,
         }
-        return self.fleet.note(action, drift.group, detail)
+        return self._write(action, drift.group, detail)
 
     def _unfinished(self) -> AuditLine | None:
         """A trigger that fired, and neither started a rollout nor gave up."""
@@ -306,25 +344,20 @@ def _about(line: AuditLine) -> tuple[str, str]:
 def built_model(store: Store, bundle: str) -> Artifact:
     """The model that a recipe built, from which a bundle came."""
     made_of, _ = store.own_lineage(bundle)
-    return [a for a in made_of if a.made_by.plugin.startswith("recipe/")][-1]
+    return _last(bundle, [a for a in made_of if a.made_by.plugin.startswith("recipe/")])
 
 
 def learned_rows(store: Store, bundle: str) -> Artifact:
     """The split snapshot that a release was trained on, rows of earlier turns included."""
     made_of, _ = store.own_lineage(bundle)
-    return [a for a in made_of if a.kind == "snapshot"][-1]
+    return _last(bundle, [a for a in made_of if a.kind == "snapshot"])
 
 
-def _running(devices: Sequence[DeviceView], label: str, model: str) -> dict[str, str]:
-    """Group -> the bundle of ``model`` that most of its devices run."""
-    counts: dict[str, Counter[str]] = {}
-    for device in devices:
-        running = device.report.running if device.report else None
-        if running is None or running.name != model or device.decommissioned:
-            continue
-        if label in device.labels:
-            counts.setdefault(device.labels[label], Counter())[running.digest] += 1
-    return {group: count.most_common(1)[0][0] for group, count in sorted(counts.items())}
+def _last(bundle: str, found: Sequence[Artifact]) -> Artifact:
+    if not found:
+        rule, todo = "must be in the store", "`edgeloop gc` removed it with a delisted release"
+        raise ArtifactMissingError(f"what bundle {bundle} is made of", rule, todo=todo)
+    return found[-1]
 
 
 def _snapshot(
@@ -340,23 +373,36 @@ def _snapshot(
     for one in samples:
         for name, spec in specs.items():
             value = _array(one, name)
-            if (str(value.dtype), value.shape) != (spec.dtype, spec.shape):
+            if (dtype_of(value), value.shape) != (spec.dtype, (1, *spec.shape)):
                 raise DataError(
                     f"sample {one.sample.answer} of device {one.device}",
-                    f"must have input {name} as {spec.dtype}{list(spec.shape)}",
-                    got=f"{value.dtype}{list(value.shape)}",
+                    f"must have input {name} as {spec.dtype}{[1, *spec.shape]}",
+                    got=f"{dtype_of(value)}{list(value.shape)}",
                 )
             rows[name].append(value)
         truths.append(kind.truth(one.sample.truth))
+    inputs = {name: np.concatenate(values) for name, values in rows.items()}
     target = np.asarray(truths, dtype=old.column(old.target).dtype)
+    order = _in_time(inputs, len(target))
     return write(
         name=old.name,
-        inputs={name: np.stack(values) for name, values in rows.items()},
-        target=(old.target, target),
+        inputs={name: values[order] for name, values in inputs.items()},
+        target=(old.target, target[order]),
         answer=old.answer,
         scratch=scratch,
         provenance=_provenance(samples, request),
     )
+
+
+def _in_time(inputs: Mapping[str, Array], rows: int) -> Array:
+    """The order of rows: by time, one of each time, where an input is a time; else as they are."""
+    import numpy as np
+
+    times = [values for values in inputs.values() if values.dtype.kind == "M"]
+    if not times:
+        return np.arange(rows)
+    order: Array = np.unique(times[0].reshape(rows), return_index=True)[1]
+    return order
 
 
 def _provenance(samples: Sequence[SampleView], request: SampleRequestView) -> Mapping[str, Any]:
@@ -365,15 +411,11 @@ def _provenance(samples: Sequence[SampleView], request: SampleRequestView) -> Ma
 
 
 def _array(one: SampleView, name: str) -> Array:
-    import numpy as np
-
     try:
-        data = base64.b64decode(one.sample.inputs[name], validate=True)
-        value: Array = np.load(io.BytesIO(data), allow_pickle=False)
+        return array_of(base64.b64decode(one.sample.inputs[name], validate=True))
     except (KeyError, ValueError, EOFError, binascii.Error) as fault:
         raise DataError(
             f"sample {one.sample.answer} of device {one.device}",
-            f"must have input {name} as a .npy in base64",
+            f"must have input {name} as a .npy or a JSON list in base64",
             got=repr(fault),
         ) from fault
-    return value

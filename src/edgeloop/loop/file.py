@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edgeloop import plugins
 from edgeloop.errors import LoopFileError, OverrideError, UnknownPluginError
-from edgeloop.protocol.messages import Abort, Group, Name, Probation, RolloutPlan
+from edgeloop.loop.faults import Fault, broken, told
+from edgeloop.loop.written import read
+from edgeloop.protocol import stages
+from edgeloop.protocol.messages import Abort, Group, Name, Probation, RolloutPlan, Stage
 from edgeloop.quantities import Milliseconds, Seconds
 
 Params = dict[str, Any]
@@ -46,8 +49,18 @@ STRICT = ConfigDict(
 )  # messages ignore what they do not know; a person's typo is told
 
 
+def _in_order(written: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    if wrong := stages.out_of_order(written):
+        raise ValueError(wrong)
+    return written
+
+
 class _Group(Group):
     model_config = STRICT
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1), AfterValidator(_in_order)] = (
+        Group.model_fields["stages"].default
+    )
 
 
 class _Probation(Probation):
@@ -118,7 +131,14 @@ class Structure(_Section):
     data: Data
     recipe: Params
     passes: tuple[str | Params, ...] = ()
-    targets: tuple[Name, ...] = ()
+    targets: Annotated[
+        tuple[Name, ...],
+        Field(
+            description="The classes of devices that may take a release: free names, which devices"
+            " enrol with (`edgeloop agent enrol --target`). A device of another class is passed"
+            " over. Without any, every device may."
+        ),
+    ] = ()
     checks: dict[str, Params | None] = {}
     release: Release = Release()
     rollout: Rollout = Rollout()
@@ -148,22 +168,6 @@ class LoopFile:
         return self.folder / relative
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One thing that is wrong: the field, the rule, what was got."""
-
-    where: tuple[str | int, ...]
-    rule: str
-    got: object = None
-
-    def text(self, line: int | None) -> str:
-        """``line 6: recipe.epochs must be ..., got 0``."""
-        field = ".".join(str(part) for part in self.where) or "the file"
-        place = f"line {line}: " if line else ""
-        got = "" if self.got is None else f", got {self.got!r}"
-        return f"{place}{field} {self.rule}{got}"
-
-
 def load_loop(path: Path, overrides: Sequence[str] = ()) -> LoopFile:
     """Read and check a loop file.
 
@@ -174,30 +178,13 @@ def load_loop(path: Path, overrides: Sequence[str] = ()) -> LoopFile:
         LoopFileError: it cannot be read, or has faults; all of them are named, with their lines.
         OverrideError: an override is not ``key=value`` or names a place that cannot be.
     """
-    try:
-        text = path.read_text()
-        tree = yaml.compose(text, yaml.SafeLoader)
-        content = yaml.safe_load(text)
-        twice = list(_twice(tree))
-    except OSError as fault:
-        raise LoopFileError(
-            str(path),
-            "must be a file that can be read",
-            got=fault.strerror,
-            todo="See `edgeloop init`",
-        ) from fault
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise LoopFileError(str(path), "must be YAML", got=" ".join(str(fault).split())) from fault
-    if not isinstance(content, dict):
-        raise LoopFileError(str(path), "must be a mapping of sections", got=type(content).__name__)
+    written = read(path, LoopFileError, todo="See `edgeloop init`")
     for override in overrides:
-        _override(content, override)
-    loop, faults = parse(content, path.parent)
-    faults = [*twice, *faults]
-    if loop is None or faults:
-        lines = [fault.text(_line(tree, fault.where)) for fault in faults]
-        many = "1 fault" if len(lines) == 1 else f"{len(lines)} faults"
-        raise LoopFileError(str(path), f"has {many}:\n  " + "\n  ".join(lines))
+        _override(written.content, override)
+    loop, faults = parse(written.content, path.parent)
+    if loop is None or written.twice or faults:
+        listed = told([*written.twice, *faults], written.tree)
+        raise LoopFileError(str(path), f"has {listed.text}").carrying(listed.each)
     return loop
 
 
@@ -208,13 +195,11 @@ def parse(content: Mapping[str, Any], folder: Path) -> tuple[LoopFile | None, li
     try:
         settings = Structure.model_validate(content)
     except ValidationError as error:
-        faults += _faults((), error)
+        faults += broken((), error)
     recipe = _plugin("recipe", *_used(content.get("recipe"), ("recipe",)), faults)
     made = {
         "source": _plugin("source", *_source(content), faults),
-        "split": _plugin(
-            "split", "stratified", _get(content, "data", "split"), ("data", "split"), faults
-        ),
+        "split": _plugin("split", *_split(content), faults),
         "recipe": recipe,
         "fine_tune": _plugin("recipe", *_fine_tune(content), faults if recipe else []),
         "passes": tuple(_plugin("pass", *use, faults) for use in _passes(content, faults)),
@@ -232,22 +217,6 @@ def _learns(recipe: Any) -> bool:
     return recipe is None or "start" in getattr(type(recipe), "needs", ())
 
 
-def _twice(node: yaml.Node | None, where: tuple[str | int, ...] = ()) -> Iterator[Fault]:
-    """Keys that a mapping has twice: YAML would silently take the last, and drop a gate so."""
-    if isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            yield from _twice(item, (*where, number))
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                rule = f"must be given once, and is on lines {seen[key.value]} and {line}"
-                yield Fault(where=(*where, key.value), rule=rule)
-            seen.setdefault(key.value, line)
-            yield from _twice(value, (*where, key.value))
-
-
 Use = tuple[str, Any, tuple[str | int, ...]]  # name, parameters, where they stand
 
 
@@ -259,6 +228,13 @@ def _source(content: Mapping[str, Any]) -> Use:
         field = {"builtin": "dataset", "folder": "root", "arrays": "file"}.get(name, "address")
         return name, {field: rest}, where
     return _used(source, where)
+
+
+def _split(content: Mapping[str, Any]) -> Use:
+    """The split that is named, or the usual one."""
+    section = _get(content, "data", "split") or {}
+    where = ("data", "split")
+    return _used({"use": "stratified", **section} if isinstance(section, dict) else section, where)
 
 
 def _used(section: Any, where: tuple[str | int, ...]) -> Use:
@@ -306,7 +282,7 @@ def _plugin(
         known = ", ".join(plugins.names(kind))
         faults.append(Fault(where=where, rule=f"must name a {kind}: one of {known}", got=name))
     except ValidationError as error:
-        faults += _faults(where, error)
+        faults += broken(where, error)
     return None
 
 
@@ -319,28 +295,6 @@ def _known(cls: type[Any], params: Any, where: tuple[str | int, ...], faults: li
     rule = f"must be a known field: one of {', '.join(sorted(names)) or 'none'}"
     faults += [Fault(where=(*where, key), rule=rule, got=got) for key, got in unknown.items()]
     return {key: value for key, value in params.items() if key in names}
-
-
-def _faults(where: tuple[str | int, ...], error: ValidationError) -> list[Fault]:
-    return [
-        Fault(where=(*where, *item["loc"]), rule=_rule(item["msg"]), got=_got(item))
-        for item in error.errors()
-    ]
-
-
-def _rule(message: str) -> str:
-    """Pydantic's sentence as a rule."""
-    known = {
-        "Field required": "must be given",
-        "Extra inputs are not permitted": "must be a known field",
-        "Unexpected keyword argument": "must be a known field",
-    }
-    text = known.get(message, message).removeprefix("Value error, ")
-    return text.replace("Input should be", "must be").replace("String should", "must")
-
-
-def _got(item: Mapping[str, Any]) -> object:
-    return None if item["type"] == "missing" else item["input"]
 
 
 def _get(content: Any, *keys: str) -> Any:
@@ -380,23 +334,3 @@ def _step_into(place: Any, key: str, override: str) -> Any:
             place[key] = {}
         return place[key]
     raise OverrideError(f"override {override!r}", "must name a field of a section", got=key)
-
-
-def _line(node: yaml.Node | None, where: Sequence[str | int]) -> int | None:
-    """The line (from 1) of the deepest part of ``where`` that the file has."""
-    line = None
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == str(part)]
-            if not found:
-                break
-            key, node = found[0]
-            line = key.start_mark.line + 1
-        elif (
-            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
-        ):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line

@@ -36,13 +36,15 @@ def made_by(
     """Everything that a step's key covers, and the key.
 
     ``also`` names classes that the step reaches through the registry rather than by an import: the
-    runtime that loads its model, the answer kind.
+    runtime that loads its model, the answer kind. A plugin that itself imports modules by name says
+    which in ``modules``.
     """
     cls = type(plugin)
     name = f"{kind}/{cls.plugin_name}"  # type: ignore[attr-defined]
+    modules = (*(c.__module__ for c in (cls, *also)), *getattr(plugin, "modules", ()))
     covered: dict[str, Any] = {
         "plugin": name,
-        "source": _combined(sorted({source_digest(c.__module__) for c in (cls, *also)})),
+        "source": _combined(sorted({source_digest(name) for name in modules})),
         "params": {**parameters(plugin), **_inputs(plugin, folder)},
         "libraries": library_versions({name for c in (cls, *also) for name in _libraries(c)}),
         "seed": seed,

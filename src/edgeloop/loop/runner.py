@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
-from edgeloop import plugins
+from edgeloop import durable, plugins
 from edgeloop.errors import ArtifactMissingError, GateError, NotListedError
 from edgeloop.loop.file import LoopFile
 from edgeloop.loop.keys import made_by, parameters
 from edgeloop.loop.steps import MergeField, RunRecord
 from edgeloop.plugins import Context, Tracker
-from edgeloop.protocol.messages import Listed, ReleaseRef
+from edgeloop.protocol.messages import ChannelList, Listed, ReleaseRef
 from edgeloop.release.build import BuildBundle
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.release.repository import Repository, read_list
+from edgeloop.runtimes.program import before
 from edgeloop.store.artifacts import Store
 from edgeloop.types import Artifact, Finding, Keepable, Model, Progress, Snapshot, Verdict, silent
 
@@ -61,12 +61,18 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run made."""
+    """What a run made.
+
+    ``already`` is True when the bundle was on the channel's list before, as ``release``;
+    ``newest`` is the newest listed release, which is another one then if more came since.
+    """
 
     steps: tuple[StepResult, ...]
     findings: tuple[Finding, ...]
     bundle: Artifact
     release: ReleaseRef
+    already: bool
+    newest: int
 
     @property
     def executed(self) -> int:
@@ -93,20 +99,72 @@ def run_loop(
     """
     with store.layout.in_use():
         run = _Run(loop, store, tracker, progress, on_step)
-        rows = run.rows(turn)
-        built = run.build(rows, turn)
-        model = run.passed(built, rows)
-        current = store.open(turn.current) if turn else current_release(loop, store, model)
-        given = _Given(snapshot=rows, reference=built, current=current)
-        findings = run.checked(model, given)
+        made = run.offline(
+            turn,
+            lambda model: store.open(turn.current) if turn else current_release(loop, store, model),
+        )
+        findings = [Finding.from_meta(finding.meta) for finding in made.findings]
         run.record()
         stop_unless_all_pass(findings)
-        bundle = run.bundle(model, given)
+        bundle = run.bundle(made.model, made.given)
+        before = channel_list(loop)
+        listed = before.releases if before else ()
         release = publish(loop, store, bundle)
         run.record()
     return RunResult(
-        steps=tuple(run.steps), findings=tuple(findings), bundle=bundle, release=release
+        steps=tuple(run.steps),
+        findings=tuple(findings),
+        bundle=bundle,
+        release=release,
+        already=any(line.digest == bundle.digest for line in listed),
+        newest=max([release.version, *(line.version for line in listed)]),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offline:
+    """What data, split, recipe, passes and checks made: all that lies before a release."""
+
+    rows: Artifact
+    built: Artifact
+    model: Artifact
+    current: Artifact | None  # the release that the model was compared with
+    findings: tuple[Artifact, ...]  # in the order of the checks
+
+    @property
+    def given(self) -> _Given:
+        """What further steps on the model may need."""
+        return _Given(snapshot=self.rows, reference=self.built, current=self.current)
+
+
+def run_offline(
+    loop: LoopFile,
+    store: Store,
+    *,
+    tracker: Tracker | None = None,
+    progress: Progress = silent,
+    on_step: OnStep = nobody,
+) -> Offline:
+    """The steps up to the checks, compared with no release; no gate stops, nothing is released.
+
+    For a caller that holds ``store.layout.in_use()``.
+    """
+    return _Run(loop, store, tracker, progress, on_step).offline(None, lambda _: None)
+
+
+def run_check(
+    loop: LoopFile,
+    store: Store,
+    check: Any,
+    made: Offline,
+    *,
+    reference: Artifact,
+    progress: Progress = silent,
+    on_step: OnStep = nobody,
+) -> Artifact:
+    """One more check of a model that :func:`run_offline` made, against another ``reference``."""
+    run = _Run(loop, store, None, progress, on_step)
+    return run.found(check, made.model, _Given(snapshot=made.rows, reference=reference))
 
 
 def stop_unless_all_pass(findings: Sequence[Finding]) -> None:
@@ -143,6 +201,7 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
         channel=release.channel,
         plan=loop.settings.rollout.plan(),
         targets=loop.settings.targets,
+        needs=BundleInfo.model_validate(bundle.meta).needs,
     )
     store.layout.tag(f"{loop.name}-{release.channel}-{ref.version}", bundle.digest)
     store.layout.untag(pending)
@@ -156,13 +215,8 @@ def current_release(loop: LoopFile, store: Store, model: Artifact) -> Artifact |
     compared with then, so that the same run gives the same release whatever came after it.
     Otherwise: the newest release that is listed now.
     """
-    release = loop.settings.release
-    repository = loop.path(release.repository)
-    if not (repository / "metadata").exists():
-        return None
-    try:
-        listing = read_list(repository, loop.name, release.channel)
-    except NotListedError:  # a channel that is new: publishing makes it
+    listing = channel_list(loop)
+    if listing is None:
         return None
     released = {line.digest for line in listing.releases}
     released |= {line.digest for line in listing.delisted}
@@ -181,6 +235,18 @@ def _newest_kept(store: Store, lines: Sequence[Listed]) -> Artifact | None:
         except ArtifactMissingError as fault:
             logger.warning("run.lost release=%d fault=%s", line.version, fault)
     return None
+
+
+def channel_list(loop: LoopFile) -> ChannelList | None:
+    """The signed list of the loop's channel; None where nothing was ever published."""
+    release = loop.settings.release
+    repository = loop.path(release.repository)
+    if not (repository / "metadata").exists():
+        return None
+    try:
+        return read_list(repository, loop.name, release.channel)
+    except NotListedError:  # a channel that is new: publishing makes it
+        return None
 
 
 def bundle_step(loop: LoopFile, current: Artifact | None) -> BuildBundle:
@@ -245,6 +311,16 @@ class _Run:
     on_step: OnStep
     steps: list[StepResult] = field(default_factory=list)
 
+    def offline(self, turn: Turn | None, current: Callable[[Artifact], Artifact | None]) -> Offline:
+        """Data, split, recipe, passes, checks; ``current`` is asked what to compare with."""
+        rows = self.rows(turn)
+        built = self.build(rows, turn)
+        model = self.passed(built, rows)
+        against = current(model)
+        given = _Given(snapshot=rows, reference=built, current=against)
+        findings = tuple(self.found(check, model, given) for check in self.loop.checks)
+        return Offline(rows=rows, built=built, model=model, current=against, findings=findings)
+
     def rows(self, turn: Turn | None) -> Artifact:
         """The split snapshot; with a turn, that of the current release and the field's rows."""
         if turn is not None:
@@ -285,12 +361,9 @@ class _Run:
             model = self._on_model("pass", each, model, given)
         return model
 
-    def checked(self, model: Artifact, given: _Given) -> list[Finding]:
-        """Every check's finding, also behind one that failed."""
-        return [
-            Finding.from_meta(self._on_model("check", check, model, given).meta)
-            for check in self.loop.checks
-        ]
+    def found(self, check: Any, model: Artifact, given: _Given) -> Artifact:
+        """One check's finding; that it failed stops nothing here."""
+        return self._on_model("check", check, model, given)
 
     def bundle(self, model: Artifact, given: _Given) -> Artifact:
         """The bundle; its parents are the model and all that was found of it."""
@@ -357,8 +430,8 @@ class _Run:
         seconds = 0.0
         if found is None:
             self.progress(name, 0, 1)
-            with TemporaryDirectory(prefix="edgeloop-") as scratch:
-                context = self._context(plugin, Path(scratch), given or _Given())
+            with durable.scratch(f"step {name}") as scratch:
+                context = self._context(plugin, scratch, given or _Given())
                 began = time.perf_counter()
                 value = work(context)
                 seconds = time.perf_counter() - began
@@ -386,10 +459,14 @@ class _Run:
 
 
 def _runtimes(models: Sequence[Model]) -> list[type]:
-    """The runtimes that load these models; a form that nothing runs yet has none."""
+    """The runtimes that load these models, and the steps of their programs.
+
+    A form that nothing runs yet has none.
+    """
     known = {name.rpartition(".v")[0] for name in plugins.names("runtime")}
     formats = sorted({model.format for model in models} & known)
-    return [plugins.get("runtime", one) for one in formats]
+    steps = [type(step) for model in models for step in before(model)]
+    return [*(plugins.get("runtime", one) for one in formats), *steps]
 
 
 def _needs(plugin: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The JSON schema of loop files, made from the live classes, so that editors complete and check."""
+"""The JSON schemas of loop and study files, from the live classes: editors complete and check."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from edgeloop import plugins
 from edgeloop.loop.file import Structure
+from edgeloop.loop.study_file import StudyStructure
 
 
 def loop_schema() -> dict[str, Any]:
@@ -15,7 +16,9 @@ def loop_schema() -> dict[str, Any]:
     schema = Structure.model_json_schema()
     schema["title"] = "edgeloop loop file"
     definitions = schema.setdefault("$defs", {})
-    recipes = [_with_use(name, _plugin(definitions, "recipe", name)) for name in _short("recipe")]
+    recipes = [
+        _with_use("recipe", name, _plugin(definitions, "recipe", name)) for name in _short("recipe")
+    ]
     schema["properties"]["recipe"] = {"anyOf": recipes}
     passes = [
         {
@@ -37,7 +40,19 @@ def loop_schema() -> dict[str, Any]:
         "properties": checks,
         "additionalProperties": False,
     }
-    definitions["Data"]["properties"]["split"] = _plugin(definitions, "split", "stratified")
+    splits = [
+        _with_use("split", name, _plugin(definitions, "split", name)) for name in _short("split")
+    ]
+    for split in splits:  # the usual one need not be named
+        split["required"] = [name for name in split["required"] if name != "use"]
+    definitions["Data"]["properties"]["split"] = {"anyOf": splits}
+    return schema
+
+
+def study_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a study file."""
+    schema = StudyStructure.model_json_schema()
+    schema["title"] = "edgeloop study file"
     return schema
 
 
@@ -57,8 +72,8 @@ def _plugin(definitions: dict[str, Any], kind: str, name: str) -> dict[str, Any]
     return schema
 
 
-def _with_use(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    written = [name, *(full for full in plugins.names("recipe") if _bare(full) == name)]
+def _with_use(kind: str, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    written = [name, *(full for full in plugins.names(kind) if _bare(full) == name)]
     properties = {"use": {"enum": written}, **schema.get("properties", {})}
     required = ["use", *schema.get("required", [])]
     return {**schema, "properties": properties, "required": required}

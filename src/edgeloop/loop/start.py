@@ -7,7 +7,8 @@ import shutil
 from importlib.resources import files
 from pathlib import Path
 
-from edgeloop.errors import ModelError, OverrideError
+from edgeloop.errors import MissingExtraError, ModelError, OverrideError
+from edgeloop.loop.fit import fit, missing
 from edgeloop.loop.schema import loop_schema
 
 TEMPLATES = files("edgeloop.loop") / "templates"
@@ -30,11 +31,12 @@ def write_loop(
     """Write ``loop.yaml`` and ``loop.schema.json`` into ``folder``; gives the loop file.
 
     With ``model`` (an ONNX file) and ``data`` (a ``.npz`` sample) it is a loop around that model,
-    and both files are copied beside it.
+    and both files are copied beside it, once they fit each other.
 
     Raises:
         OverrideError: an unknown kind, a model without data, or a loop file that is there already.
-        ModelError: a file that cannot be read.
+        MissingExtraError: what looking at both files takes is not installed.
+        ModelError, DataError: a file cannot be read, or they do not fit each other.
     """
     path = folder / "loop.yaml"
     if path.exists():
@@ -43,16 +45,25 @@ def write_loop(
         raise OverrideError("--from and --data", "must be given together")
     if model is None and kind not in kinds():
         raise OverrideError(f"--kind {kind}", f"must be one of {', '.join(kinds())}")
-    folder.mkdir(parents=True, exist_ok=True)
     text = (TEMPLATES / f"{OWN if model else kind}.yaml").read_text()
     if model is not None and data is not None:
-        names = {"__MODEL__": model, "__DATA__": data}
-        for mark, source in names.items():
-            _copy(source, folder / source.name)
-            text = text.replace(mark, json.dumps(source.name))
+        text = _around(text, model, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in (one for one in (model, data) if one is not None):
+        _copy(source, folder / source.name)
     (folder / "loop.schema.json").write_text(json.dumps(loop_schema(), indent=1))
     path.write_text(text)
     return path
+
+
+def _around(template: str, model: Path, data: Path) -> str:
+    if absent := missing():
+        raise MissingExtraError(
+            ", ".join(absent),
+            "must be installed to look at both files",
+            todo="pip install 'edgeloop[train]'",
+        )
+    return fit(template, model, data).filled(template, Path(model.name), Path(data.name))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from edgeloop.answers import open_kind
 from edgeloop.errors import ModelError
 from edgeloop.passes.onnx_file import written
 from edgeloop.plugins import get, register
+from edgeloop.runtimes.program import constants, files, graph_inputs, memory, prepared
 
 if TYPE_CHECKING:
     from edgeloop.plugins import Context
@@ -25,17 +26,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TRIED = 8  # rows on which torch and the graph must give the same answer
+OUTSIDE = "constants"  # no file has this name: the runtime hands the tensors in
 TOLERANCE = 1e-4  # of an answer's numbers, both float32
 
 
 @register("pass", "export_onnx.v1")
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ExportOnnx:
-    """The recipe's network as ``model.onnx``; any number of rows at once; ``opset`` of ai.onnx."""
+    """The recipe's network as ``model.onnx``; any number of rows at once; ``opset`` of ai.onnx.
+
+    Tensors that the program's step ``constants`` holds stay in its file.
+    """
 
     opset: Annotated[int, Field(ge=18, le=23)] = 20
 
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript")
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "onnx", "onnxscript", "onnxruntime")
     needs: ClassVar[tuple[str, ...]] = ("snapshot",)
 
     def run(self, model: Model, context: Context) -> Model:
@@ -54,14 +59,16 @@ class ExportOnnx:
                 todo="Place it right behind the recipe and the passes that keep weights",
             )
         started = time.monotonic()
-        rows = {name: values[:TRIED] for name, values in context.data().feed("train").items()}
+        count = TRIED + memory(model)
+        rows = {name: values[:count] for name, values in context.data().feed("train").items()}
         net = get("recipe", model.recipe)().module(model)
-        graph = self._graph(net, model, rows)
+        graph = self._graph(net, model, prepared(model, rows))
+        _leave_open(graph, tuple(constants(model)))
         path = written(graph, context.scratch)
         exported = replace(
             model,
             format="onnx",
-            files={path.name: path},
+            files={**files(model), path.name: path},
             notes={**model.notes, "opset": self.opset},
         )
         _check_same(model, exported, rows, context)
@@ -73,14 +80,14 @@ class ExportOnnx:
         return exported
 
     def _graph(self, net: Any, model: Model, rows: dict[str, Array]) -> Any:
-        """The network's ``onnx.ModelProto``."""
+        """The network's ``onnx.ModelProto``; ``rows`` are what comes out of the program's steps."""
         import torch
 
-        names = [spec.name for spec in model.inputs]
+        names = [spec.name for spec in graph_inputs(model)]
         with _quiet():
             program = torch.onnx.export(
                 net,
-                tuple(torch.from_numpy(rows[name]) for name in names),
+                tuple(torch.from_numpy(rows[name][-TRIED:]) for name in names),
                 input_names=names,
                 output_names=list(open_kind(model.answer).outputs),
                 dynamic_shapes=tuple({0: torch.export.Dim("batch")} for _ in names),
@@ -92,6 +99,30 @@ class ExportOnnx:
         if program is None:
             raise ModelError("export_onnx", "must get a graph from torch.onnx", got="none")
         return program.model_proto
+
+
+def _leave_open(graph: Any, names: tuple[str, ...]) -> None:
+    """Take the numbers of the tensors ``names`` out of the graph, which keeps name and shape.
+
+    Raises:
+        ModelError: the graph has no such tensor.
+    """
+    from onnx import TensorProto
+
+    held = {tensor.name: tensor for tensor in graph.graph.initializer}
+    lost = sorted(set(names) - set(held))
+    if lost:
+        raise ModelError(
+            "exported graph",
+            "must have each tensor of the program's constants under its name",
+            got=f"no {', '.join(lost)}",
+            todo="The exporter may have folded it into another: use it as it is, untransposed",
+        )
+    for name in names:
+        held[name].ClearField("raw_data")
+        held[name].data_location = TensorProto.EXTERNAL
+        place = held[name].external_data.add()
+        place.key, place.value = "location", OUTSIDE
 
 
 def _check_same(one: Model, other: Model, rows: dict[str, Array], context: Context) -> None:

@@ -1,4 +1,9 @@
-"""Turn a float ONNX graph into int8, with ranges that are measured on training data."""
+"""Turn a float ONNX graph into int8, with ranges that are measured on training data.
+
+What is quantized are the operations with weights, and what comes before them. Not what comes behind
+the last of them, nor what goes past them to the answer: an answer is made there (boxes from maps, a
+forecast from units), in numbers of which int8 has too few; and there are no weights to save.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +24,7 @@ from edgeloop.data.augment import Augmentation
 from edgeloop.errors import DataError, ModelError
 from edgeloop.passes.onnx_file import NAME, written
 from edgeloop.plugins import register
+from edgeloop.runtimes.program import constants, files, memory, prepared
 
 if TYPE_CHECKING:
     from edgeloop.plugins import Context
@@ -27,9 +33,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH = 64
-# Everything between raw input and the answer's last step, preprocessing too: processors that only
-# have integers take a graph whole or not at all.
-WHOLE = ("Conv", "Gemm", "MatMul", "Add", "Sub", "Relu", "ReduceMean", "GlobalAveragePool")
+WEIGHED = ("Conv", "Gemm", "MatMul")
+# Before them everything, preprocessing too: processors that only have integers take what leads from
+# raw input to the last weights whole or not at all.
+WHOLE = (*WEIGHED, "Add", "Sub", "Relu", "ReduceMean", "GlobalAveragePool")
 
 
 @register("pass", "quantize.v1")
@@ -37,10 +44,11 @@ WHOLE = ("Conv", "Gemm", "MatMul", "Add", "Sub", "Relu", "ReduceMean", "GlobalAv
 class Quantize:
     """Weights int8 per channel, activations int8 per tensor, as QDQ nodes of ONNX Runtime.
 
-    ``calibrate`` rows are drawn from the part ``train`` alone. With ``augment`` each row is also
-    changed as a camera could change it, so that the ranges hold room for such a camera; None takes
-    the rows as they are. ``method`` ``minmax`` covers every value that was seen; ``percentile``
-    cuts the rarest values above ``percentile`` off, and a value beyond a range saturates.
+    ``calibrate`` rows are drawn from the part ``train`` alone, and go through the model's program;
+    one that is NaN behind it (no answer yet) is left out. With ``augment`` each row is also changed
+    as a camera could change it, so that the ranges hold room for such a camera; None takes the rows
+    as they are. ``method`` ``minmax`` covers every value that was seen; ``percentile`` cuts the
+    rarest values above ``percentile`` off, and a value beyond a range saturates.
 
     ``narrow`` keeps weights to 7 bits: processors without VNNI add int8 products in 16 bits, and
     8-bit weights can overflow there, so that the same file would answer differently.
@@ -60,18 +68,13 @@ class Quantize:
         """The int8 form of ``model``, with the same inputs and outputs.
 
         Raises:
-            ModelError: ``model`` is not of format ``onnx``.
-            DataError: the snapshot has no training rows, or ``augment`` is set without images.
+            ModelError: ``model`` is not of format ``onnx``, has tensors beside its graph, or no
+                weights that could be int8.
+            DataError: the snapshot has no training rows, or none that ``augment`` can change.
         """
-        if model.format != "onnx":
-            raise ModelError(
-                "quantize",
-                "must be given an onnx model",
-                got=model.format,
-                todo="Place export_onnx before it",
-            )
+        _check(model)
         started = time.monotonic()
-        rows = self._rows(context.data(), context.seed)
+        rows = self._rows(model, context.data(), context.seed)
         graph = self._quantized(model.files[NAME], rows)
         path = written(graph, context.scratch)
         logger.info(
@@ -82,26 +85,28 @@ class Quantize:
         )
         scheme = {"scheme": self.scheme, "calibrated_on": len(next(iter(rows.values())))}
         return replace(
-            model, files={path.name: path}, notes={**model.notes, "quantization": scheme}
+            model,
+            files={**files(model), path.name: path},
+            notes={**model.notes, "quantization": scheme},
         )
 
-    def _rows(self, snapshot: Snapshot, seed: int) -> dict[str, Array]:
-        """The rows to calibrate on, by input name."""
+    def _rows(self, model: Model, snapshot: Snapshot, seed: int) -> dict[str, Array]:
+        """What the graph gets of the rows to calibrate on, by input name."""
         import numpy as np
 
         feed = snapshot.feed("train")
         count = len(next(iter(feed.values())))
-        if not count:
-            raise DataError(f"snapshot {snapshot.name}", "must have rows to train on", got="none")
         generator = np.random.default_rng(seed)
         chosen = np.sort(generator.permutation(count)[: self.calibrate])
-        rows = {name: values[chosen] for name, values in feed.items()}
-        if self.augment is None:
-            return rows
-        images = [name for name, v in rows.items() if v.dtype == np.uint8 and v.ndim in {3, 4}]
-        if not images:
-            raise DataError("quantize.augment", "must have images as input", got=sorted(rows))
-        return rows | {name: self.augment.draw(rows[name], generator) for name in images}
+        remembers = bool(memory(model))  # then rows mean something only behind each other
+        rows = feed if remembers else _taken(feed, chosen)
+        if self.augment is not None:
+            rows = self.augment.draw_inputs(rows, generator)
+        rows = prepared(model, rows)
+        rows = _whole(_taken(rows, chosen) if remembers else rows)
+        if not len(next(iter(rows.values()))):
+            raise DataError(f"snapshot {snapshot.name}", "must have rows to train on", got="none")
+        return rows
 
     def _quantized(self, source: Path, rows: Arrays) -> Any:
         """The quantized ``onnx.ModelProto``."""
@@ -115,13 +120,15 @@ class Quantize:
 
         methods = {"minmax": CalibrationMethod.MinMax, "percentile": CalibrationMethod.Percentile}
         with tempfile.TemporaryDirectory() as folder, _quiet():
-            made = Path(folder) / NAME
+            named, made = Path(folder) / f"named-{NAME}", Path(folder) / NAME
+            inside = _inside(_named(source, named))
             quantize_static(
-                str(source),
+                str(named),
                 str(made),
                 _Reader(rows),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(WHOLE),
+                nodes_to_quantize=inside,
                 per_channel=True,
                 reduce_range=self.narrow,
                 activation_type=QuantType.QInt8,
@@ -130,6 +137,79 @@ class Quantize:
                 extra_options={"CalibPercentile": self.percentile},
             )
             return onnx.load(str(made))
+
+
+def _check(model: Model) -> None:
+    """Raise ModelError unless the model is a graph that holds all its tensors."""
+    if model.format != "onnx":
+        raise ModelError(
+            "quantize",
+            "must be given an onnx model",
+            got=model.format,
+            todo="Place export_onnx before it",
+        )
+    beside = sorted(constants(model))
+    if beside:
+        raise ModelError(
+            "quantize",
+            "must be given a graph that holds all its tensors",
+            got=f"{len(beside)} beside it, as {beside[0]}",
+            todo="Ranges follow them, so that an update of them alone would no longer fit",
+        )
+
+
+def _taken(rows: Arrays, places: Array) -> dict[str, Array]:
+    return {name: values[places] for name, values in rows.items()}
+
+
+def _whole(rows: Arrays) -> dict[str, Array]:
+    """The rows without a gap: NaN has no place in a range."""
+    import numpy as np
+
+    count = len(next(iter(rows.values())))
+    gaps = np.zeros(count, dtype=bool)
+    for values in rows.values():
+        if values.dtype.kind == "f":
+            gaps |= np.isnan(values).reshape(count, -1).any(axis=1)
+    return _taken(rows, ~gaps)
+
+
+def _named(source: Path, target: Path) -> Any:
+    """The graph of ``source``, each node with a name of its own, as ONNX Runtime calls them."""
+    import onnx
+
+    model = onnx.load(str(source))
+    seen: set[str] = {""}
+    for number, node in enumerate(model.graph.node):
+        if node.name in seen:
+            node.name = f"{node.op_type}-{number}"
+        seen.add(node.name)
+    onnx.save(model, str(target))
+    return model.graph
+
+
+def _inside(graph: Any) -> list[str]:
+    """The nodes from which every way to an output leads through weights, and those with weights.
+
+    Raises:
+        ModelError: no node has weights.
+    """
+    past = {output.name for output in graph.output}  # tensors with a way around all weights
+    inside: list[str] = []
+    for node in reversed(graph.node):
+        if node.op_type in WEIGHED or past.isdisjoint(node.output):
+            inside.append(node.name)
+        else:
+            past.update(node.input)
+    kinds = sorted({node.op_type for node in graph.node})
+    if not set(WEIGHED) & set(kinds):
+        raise ModelError(
+            "quantize",
+            f"must be given a graph with {', '.join(WEIGHED[:-1])} or {WEIGHED[-1]}",
+            got=", ".join(kinds),
+            todo="There are no weights that int8 makes smaller: leave it out",
+        )
+    return inside
 
 
 class _Reader:

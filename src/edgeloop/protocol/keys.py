@@ -7,7 +7,6 @@ SubjectPublicKeyInfo PEM (RFC 8410).
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from edgeloop import durable
 from edgeloop.errors import KeyFileError
 
 FINGERPRINT_LENGTH = 16  # hex digits: 64 bits, enough that nobody makes a second key to fit
@@ -30,26 +30,19 @@ def save(key: Ed25519PrivateKey, path: Path) -> None:
 
     Raises:
         KeyFileError: ``path`` is there already.
+        DiskFullError: no room for it.
     """
     pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # unlike a rename, refuses to replace
+        durable.create(path, pem, mode=0o600)
     except FileExistsError as error:
         raise KeyFileError(
-            f"key file {path.name}", "must not be there yet", todo="A key is never overwritten"
+            f"key file {path}", "must not be there yet", todo="A key is never overwritten"
         ) from error
-    finally:
-        draft.unlink()
 
 
 def load(path: Path) -> Ed25519PrivateKey:
@@ -58,7 +51,7 @@ def load(path: Path) -> Ed25519PrivateKey:
     Raises:
         KeyFileError: it is missing, readable by others, or no Ed25519 key.
     """
-    thing = f"key file {path.name}"
+    thing = f"key file {path}"
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         pem = path.read_bytes()
@@ -69,7 +62,7 @@ def load(path: Path) -> Ed25519PrivateKey:
             thing,
             "must be readable by its owner alone (mode 0600)",
             got=f"mode {mode:04o}",
-            todo="If nobody else can have read it: chmod 600; otherwise make a new key",
+            todo=f"If nobody else can have read it: chmod 600 {path}; otherwise make a new key",
         )
     return _private(pem, thing)
 

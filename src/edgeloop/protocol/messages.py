@@ -116,6 +116,12 @@ class RolloutState(StrEnum):
     STOPPED = "stopped"
     ROLLED_BACK = "rolled back"
     FINISHED = "finished"
+    INCOMPLETE = "incomplete"  # a rollback that ended, and not every device is back
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, well or not: it offers nothing any more."""
+        return self not in {RolloutState.DRAFT, RolloutState.RUNNING, RolloutState.PAUSED}
 
 
 class ReleaseRef(Message):
@@ -135,6 +141,8 @@ class Enrol(Message):
 
     token: Annotated[str, Field(max_length=256)]
     name: Name
+    model: Name | None = None  # which it follows; None: an agent that does not say it yet
+    channel: Name = "stable"  # of ``model``
     public_key: Annotated[str, Field(max_length=1024)]  # PEM, Ed25519
     labels: Labels = {}
     target: Name
@@ -165,6 +173,9 @@ class Report(Message):
     ``moves`` only grows, except on a device that lost its progress: it begins again at 0.
     """
 
+    model: Name | None = None  # as in :class:`Enrol`
+    channel: Name = "stable"
+
     moves: Count
     state: State
     running: ReleaseRef | None = None
@@ -187,6 +198,7 @@ class Window(Message):
     ended: float
     answers: Count
     errors: Count = 0
+    unlogged: Count = 0  # answers that the device's log had no room for
     confirmed: Count = 0  # answers that a person confirmed or corrected
     quality: Annotated[float, Field(ge=0)] = 0  # sum over confirmed of 0..1
     # feature -> t-digest, base64; not parsed here, so whoever merges skips what is none
@@ -210,7 +222,7 @@ class Sample(Message):
     """One raw input with the truth that a person confirmed, from a device that opted in."""
 
     answer: Annotated[str, Field(max_length=256)]  # answer id in the device's log
-    inputs: dict[str, str]  # input name -> base64 of a .npy
+    inputs: dict[str, str]  # input name -> base64 of its row as a file, see ``arrayfiles``
     truth: Any
 
 
@@ -229,6 +241,7 @@ class SampleRequest(Message):
 
     id: int
     count: Annotated[int, Field(ge=1)]
+    model: Name | None = None  # whose inputs; None: any
 
 
 class Desired(Message):
@@ -248,7 +261,7 @@ class Probation(Message):
 
     answers: Annotated[int, Field(ge=20)] = 200
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.05  # above declared disagreement
-    confidence_margin: Annotated[float, Field(gt=0, lt=1)] = 0.08  # beside declared confidence
+    claim_margin: Annotated[float, Field(gt=0, lt=1)] = 0.08  # beside each declared claim
     errors: Annotated[float, Field(ge=0, lt=1)] = 0.01  # share of answers that may fail
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.01  # false alarms per probation
 
@@ -293,6 +306,7 @@ class Listed(Message):
     size: int  # bytes of the manifest
     plan: RolloutPlan
     targets: tuple[Name, ...] = ()  # device classes; empty means any
+    needs: tuple[Name, ...] = ()  # runtime and program steps that a device must have
 
 
 class Delisted(Message):

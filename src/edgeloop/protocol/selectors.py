@@ -1,7 +1,9 @@
 """Selectors: the short text that names a part of the fleet.
 
 Grammar: ``all``, or ``label=value`` joined by commas, all of which must hold. ``name=`` and
-``target=`` ask the device's own name and target, whatever its labels say.
+``target=`` ask the device's own name and target, whatever its labels say. The model is not asked
+for here: rollouts and requests for samples are of one model each, and a label named ``model``, of
+the hardware say, keeps its meaning.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Stages of a rollout plan: how many of a group's devices one holds."""
+"""Stages of a rollout plan: how many of a group's devices one holds, and in what order."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from edgeloop.errors import ProtocolError
 
@@ -24,3 +25,24 @@ def stage_size(stage: int | str, members: int) -> int:
             "stage of a rollout plan", "must be a count or a share up to 100%", got=repr(stage)
         )
     return math.ceil(members * float(share[1]) / 100)
+
+
+def out_of_order(stages: Sequence[int | str]) -> str:
+    """Which stage is not above those before it, as a rule that is broken; empty when each is.
+
+    Counts are compared with counts and shares with shares; whether a count is above a share is for
+    the number of devices to say. Nothing is above 100%.
+    """
+    before: dict[bool, int | str] = {False: 0, True: "0%"}
+    for stage in stages:
+        is_share = isinstance(stage, str)
+        if _amount(before[True]) >= 100:
+            return f"stage {stage} must not follow {before[True]}, which is everybody"
+        if _amount(stage) <= _amount(before[is_share]):
+            return f"stage {stage} must be above {before[is_share]}"
+        before[is_share] = stage
+    return ""
+
+
+def _amount(stage: int | str) -> float:
+    return float(stage.rstrip(" %")) if isinstance(stage, str) else stage

@@ -2,8 +2,7 @@
 
 The network takes raw pixels (uint8) and gives probabilities and a label: its preprocessing is
 inside, fitted on the training part. Depthwise-separable convolutions: Howard et al. 2017,
-arXiv:1704.04861. One-cycle learning rate: Smith and Topin 2018, arXiv:1708.07120. Label
-smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+arXiv:1704.04861. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass as value
-from dataclasses import field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -23,13 +20,20 @@ from pydantic.dataclasses import dataclass
 from edgeloop.data.augment import Augmentation
 from edgeloop.errors import DataError, ModelError
 from edgeloop.plugins import register
+from edgeloop.recipes.before_training import check_format, check_split
+from edgeloop.recipes.drawn import Drawn, chances
+from edgeloop.recipes.early_stopping import Best
+from edgeloop.recipes.one_cycle import OneCycle
+from edgeloop.recipes.repeatable import repeatable
+from edgeloop.recipes.tracked import Curves, tracked
+from edgeloop.recipes.weights import loaded, saved
 from edgeloop.types import Model
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from edgeloop.plugins import Context, Run
+    from edgeloop.plugins import Context
     from edgeloop.types import Array, Json, Snapshot, TensorSpec
 
 logger = logging.getLogger(__name__)
@@ -37,6 +41,7 @@ logger = logging.getLogger(__name__)
 STRIDES = (1, 2, 1)  # of the blocks; the stem halves the image once more
 GROWTH = (2, 4, 4)  # a block's channels, times the stem's
 DROPOUT = 0.1
+CURVES = ("train_loss", "learning_rate", "validation_loss", "validation_accuracy")
 
 
 @register("recipe", "image_classifier.v1")
@@ -81,7 +86,7 @@ class ImageClassifier:
         """
         spec, classes = _images(snapshot), tuple(snapshot.answer.params["classes"])
         started = time.monotonic()
-        with _repeatable(context.seed, context.budget.threads):
+        with repeatable(context.seed, context.budget.threads):
             if context.start is None:
                 shape = _architecture(self.width, spec.shape, len(classes))
                 net = _network(shape)
@@ -107,42 +112,28 @@ class ImageClassifier:
         Raises:
             ModelError: its weights are missing, broken, or do not fit its architecture.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        return loaded(_network, model)
 
-        path = model.files.get("weights.safetensors")
-        try:
-            net = _network(model.notes["architecture"])
-            net.load_state_dict(load_file(str(path)))
-        except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-            raise ModelError(
-                "model file weights.safetensors",
-                "must hold the tensors of its architecture",
-                got=str(error).splitlines()[0],
-                todo="Build the model again; `edgeloop verify` tells which blobs are broken",
-            ) from error
-        return net.eval()
+    def _train(self, net: torch.nn.Module, snapshot: Snapshot, context: Context) -> Curves:
+        import numpy as np
 
-    def _train(self, net: torch.nn.Module, snapshot: Snapshot, context: Context) -> _Curves:
         tuning = context.start is not None
         epochs = self.tune_epochs if tuning else self.epochs
         rate = self.tune_learning_rate if tuning else self.learning_rate
-        rows = _Rows.of(snapshot, self.tune_new if tuning else None, context.seed)
-        watched = (
-            snapshot.column(rows.name, "validation"),
-            snapshot.column(snapshot.target, "validation"),
-        )
-        steps = _Steps.of(net, rate=rate, decay=self.weight_decay, smoothing=self.label_smoothing)
-        steps = steps.scheduled(rate, epochs * rows.batches(self.batch))
-        curves, best = _Curves(), _Best()
-        with _tracked(context, self) as run:
+        rows = _Rows.of(snapshot, "train", self.tune_new if tuning else None)
+        watched, generator = _Rows.of(snapshot, "validation"), np.random.default_rng(context.seed)
+        total = epochs * rows.drawn.batches(self.batch)
+        steps = OneCycle.of(net, rate=rate, decay=self.weight_decay, steps=total)
+        curves, best = Curves(*CURVES), Best(patience=self.patience)
+        with tracked(context, self) as run:
             for epoch in range(epochs):
-                loss = steps.epoch(rows.drawn(self.batch, self.augment))
-                curves.add(loss, steps.rate(), *steps.judge(*watched))
+                batches = rows.batches(self.batch, self.augment, generator)
+                learnt = steps.epoch(_loss(net, *batch, self.label_smoothing) for batch in batches)
+                judged = _judged(net, watched, self.label_smoothing)
+                curves.add(learnt, steps.rate(), *judged)
                 curves.report(run, epoch)
                 context.progress("train", epoch + 1, epochs)
-                best.offer(curves["validation_loss"][-1], epoch, net)
-                if epoch - best.epoch >= self.patience:
+                if best.reached(epoch, curves["validation_loss"][-1], net):
                     break
         best.restore(net)
         return curves
@@ -240,174 +231,50 @@ def _fit_scale(net: torch.nn.Module, images: Array) -> None:
 
 @value(frozen=True, kw_only=True)
 class _Rows:
-    """The training rows, and how likely each is to be drawn in an epoch."""
+    """Images with their labels, and how likely each is to be drawn in an epoch."""
 
-    name: str
     images: Array
     labels: Array
-    chance: Array | None  # float64[n], sums to 1; None: each row once per epoch
-    generator: np.random.Generator
+    drawn: Drawn
 
     @classmethod
-    def of(cls, snapshot: Snapshot, new: float | None, seed: int) -> _Rows:
+    def of(cls, snapshot: Snapshot, part: str, new: float | None = None) -> _Rows:
+        """The rows of a part; of what is drawn the share ``new`` is of later populations."""
         import numpy as np
 
-        name = snapshot.inputs[0]
-        profile = snapshot.column("profile", "train")
+        labels = snapshot.column(snapshot.target, part).astype(np.int64)
+        chance = None if new is None else chances(snapshot.column("profile", part) > 0, new)
         return cls(
-            name=name,
-            images=snapshot.column(name, "train"),
-            labels=snapshot.column(snapshot.target, "train").astype(np.int64),
-            chance=None if new is None or not profile.any() else _balanced(profile > 0, new),
-            generator=np.random.default_rng(seed),
+            images=snapshot.column(snapshot.inputs[0], part),
+            labels=labels,
+            drawn=Drawn(count=len(labels), chance=chance),
         )
 
-    def batches(self, size: int) -> int:
-        """How many batches an epoch has; a last batch of one row (no statistics) is left out."""
-        whole, rest = divmod(len(self.labels), size)
-        return max(1, whole + (rest > 1))
-
-    def drawn(self, size: int, augment: Augmentation) -> Iterator[tuple[Array, Array]]:
+    def batches(
+        self, size: int, augment: Augmentation, generator: np.random.Generator
+    ) -> Iterator[tuple[Array, Array]]:
         """One epoch: images changed by ``augment``, with their labels."""
-        count = len(self.labels)
-        if self.chance is None:
-            order = self.generator.permutation(count)
-        else:
-            order = self.generator.choice(count, count, p=self.chance)
-        for number in range(self.batches(size)):
-            chosen = order[number * size : (number + 1) * size]
-            yield augment.draw(self.images[chosen], self.generator), self.labels[chosen]
+        for places in self.drawn.places(size, generator):
+            yield augment.draw(self.images[places], generator), self.labels[places]
 
 
-def _balanced(fresh: Array, share: float) -> Array:
-    """float64[n]: chances with which rows where ``fresh`` make up ``share`` of what is drawn."""
-    import numpy as np
-
-    chances: Array = np.where(fresh, share / fresh.sum(), (1 - share) / max(1, (~fresh).sum()))
-    return chances
-
-
-@value(frozen=True, kw_only=True)
-class _Steps:
-    """The network with its optimizer: one epoch at a time."""
-
-    net: Any
-    optimizer: Any
-    loss: Any
-    schedule: Any = None
-
-    @classmethod
-    def of(cls, net: Any, *, rate: float, decay: float, smoothing: float) -> _Steps:
-        import torch
-
-        return cls(
-            net=net,
-            optimizer=torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay),
-            loss=torch.nn.CrossEntropyLoss(label_smoothing=smoothing),
-        )
-
-    def scheduled(self, rate: float, steps: int) -> _Steps:
-        import torch
-
-        cycle = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=rate, total_steps=steps, pct_start=0.3
-        )
-        return _Steps(net=self.net, optimizer=self.optimizer, loss=self.loss, schedule=cycle)
-
-    def rate(self) -> float:
-        """The learning rate of the last step."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    def epoch(self, batches: Iterator[tuple[Array, Array]]) -> float:
-        """Learn from each batch; the mean loss."""
-        import torch
-
-        self.net.train()
-        losses = []
-        for images, labels in batches:
-            loss = self.loss(self.net.logits(torch.from_numpy(images)), torch.from_numpy(labels))
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self.schedule.step()
-            losses.append(float(loss.detach()))
-        return sum(losses) / len(losses)
-
-    def judge(self, images: Array, labels: Array) -> tuple[float, float]:
-        """Loss and accuracy (0 to 1) on rows that it does not learn from."""
-        import torch
-
-        self.net.eval()
-        truth = torch.from_numpy(labels.astype("int64"))
-        with torch.inference_mode():
-            logits = self.net.logits(torch.from_numpy(images))
-            right = (logits.argmax(dim=1) == truth).float().mean()
-            return float(self.loss(logits, truth)), float(right)
-
-
-class _Curves(dict[str, list[float]]):
-    """What was measured after each epoch."""
-
-    def __init__(self) -> None:
-        names = ("train_loss", "learning_rate", "validation_loss", "validation_accuracy")
-        super().__init__({name: [] for name in names})
-
-    def add(self, *values: float) -> None:
-        """One epoch's values, in the order of the names."""
-        for curve, number in zip(self.values(), values, strict=True):
-            curve.append(round(number, 8))
-
-    def report(self, run: Run | None, epoch: int) -> None:
-        """Tell the tracker, where there is one, the last epoch's values."""
-        if run is not None:
-            run.metrics({name: curve[-1] for name, curve in self.items()}, epoch)
-
-
-@value(kw_only=True)
-class _Best:
-    """The weights of the epoch with the lowest validation loss."""
-
-    loss: float = float("inf")
-    epoch: int = 0
-    weights: dict[str, Any] = field(default_factory=dict)
-
-    def offer(self, loss: float, epoch: int, net: torch.nn.Module) -> None:
-        if loss < self.loss:
-            self.loss, self.epoch = loss, epoch
-            self.weights = {name: part.clone() for name, part in net.state_dict().items()}
-
-    def restore(self, net: torch.nn.Module) -> None:
-        if self.weights:  # empty when every loss was NaN; the last weights then stand
-            net.load_state_dict(self.weights)
-
-
-@contextmanager
-def _repeatable(seed: int, threads: int) -> Iterator[None]:
-    """Fixed seed, thread count and kernels, and torch's own state put back afterwards."""
+def _loss(net: torch.nn.Module, images: Array, labels: Array, smoothing: float) -> torch.Tensor:
     import torch
 
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(mode=True)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(mode=before[1])
+    logits, truth = net.logits(torch.from_numpy(images)), torch.from_numpy(labels)
+    return torch.nn.functional.cross_entropy(logits, truth, label_smoothing=smoothing)
 
 
-@contextmanager
-def _tracked(context: Context, recipe: ImageClassifier) -> Iterator[Run | None]:
-    """A run of the tracker that already knows the parameters; None without a tracker."""
-    from pydantic import TypeAdapter
+def _judged(net: torch.nn.Module, rows: _Rows, smoothing: float) -> tuple[float, float]:
+    """Loss and accuracy (0 to 1) on rows that it does not learn from."""
+    import torch
 
-    opened = nullcontext() if context.tracker is None else context.tracker.run("image_classifier")
-    with opened as run:
-        if run is not None:
-            run.params(TypeAdapter(ImageClassifier).dump_python(recipe) | {"seed": context.seed})
-        yield run
+    net.eval()
+    truth = torch.from_numpy(rows.labels)
+    with torch.inference_mode():
+        logits = net.logits(torch.from_numpy(rows.images))
+        loss = torch.nn.functional.cross_entropy(logits, truth, label_smoothing=smoothing)
+        return float(loss), float((logits.argmax(dim=1) == truth).float().mean())
 
 
 # What goes in and out ---------------------------------------------------------------------------
@@ -425,22 +292,13 @@ def _images(snapshot: Snapshot) -> TensorSpec:
         )
     if snapshot.answer.kind.partition(".")[0] != "label":
         raise DataError(named, "must have labels for image_classifier", got=snapshot.answer.kind)
-    if not any(name.startswith("split-") for name in snapshot.files):
-        raise DataError(
-            named, "must be split before training", todo="Name a split under data: in the loop file"
-        )
+    check_split(snapshot)
     return specs[0]
 
 
 def _check_start(start: Model, snapshot: Snapshot) -> None:
     """Raise unless the model to start from answers the same question."""
-    if start.format != "torch":
-        raise ModelError(
-            "model to start from",
-            "must be a torch model",
-            got=start.format,
-            todo="Name the recipe's own model, not one that a pass exported",
-        )
+    check_format(start, "torch")
     mine = (start.inputs, list(start.answer.params["classes"]))
     if mine != (snapshot.input_specs(), list(snapshot.answer.params["classes"])):
         raise ModelError(
@@ -453,14 +311,11 @@ def _check_start(start: Model, snapshot: Snapshot) -> None:
 def _saved(
     net: torch.nn.Module,
     shape: dict[str, Json],
-    curves: _Curves,
+    curves: Curves,
     snapshot: Snapshot,
     context: Context,
 ) -> Model:
-    from safetensors.torch import save_file
-
-    path = context.scratch / "weights.safetensors"
-    save_file({k: v.contiguous() for k, v in sorted(net.state_dict().items())}, str(path))
+    path = saved(net, context.scratch)
     return Model(
         format="torch",
         answer=snapshot.answer,

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from edgeloop.errors import ModelError
 from edgeloop.plugins import register
+from edgeloop.recipes.onnx_inputs import check_inputs
 from edgeloop.types import Model
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ logger = logging.getLogger(__name__)
 NAME = "model.onnx"
 LARGEST = 1 << 30  # bytes
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # whose operators ONNX Runtime brings
+
+
+class NoDistributionError(ModelError):
+    """The output that was taken for probabilities is none."""
 
 
 @register("recipe", "onnx_file.v1")
@@ -48,10 +53,11 @@ class OnnxFile:
 
         Raises:
             ModelError: the file is missing, broken or too large, keeps tensors in other files, uses
-                operators of an unknown domain, lacks an output, or does not answer the snapshot's
-                inputs.
+                operators of an unknown domain, lacks an output, or gives no distribution.
+            DataError: the snapshot's inputs are not those that the graph takes.
         """
-        graph = self._read(context.folder / self.file)
+        graph = self.graph(context.folder)
+        check_inputs(graph, snapshot, self.file.name)
         self._name_outputs(graph)
         path = context.scratch / NAME
         path.write_bytes(graph.SerializeToString(deterministic=True))
@@ -85,12 +91,17 @@ class OnnxFile:
                 "must be readable", error.strerror, "It is relative to the loop file"
             ) from error
 
-    def _read(self, path: Path) -> Any:
+    def graph(self, folder: Path) -> Any:
+        """The file as an ``onnx.ModelProto`` that reaches nothing outside itself.
+
+        Raises:
+            ModelError: it is missing, broken, too large, or reaches outside.
+        """
         import onnx
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         try:
-            graph = onnx.load_model_from_string(self._bytes(path))
+            graph = onnx.load_model_from_string(self._bytes(folder / self.file))
             _check_inside(graph, self.file.name)
             onnx.checker.check_model(graph)
         except (DecodeError, onnx.checker.ValidationError) as error:
@@ -160,10 +171,11 @@ class OnnxFile:
             )
         total = float(answer.sum())
         if not 0.99 <= total <= 1.01 or float(answer.min()) < 0:  # float16 sums are that far off
-            raise self._fault(
+            raise NoDistributionError(
+                f"model file {self.file.name}",
                 "must give probabilities that sum to 1",
-                f"{total:.4g}",
-                "Set recipe.logits: true when the output is logits",
+                got=f"{total:.4g}",
+                todo="Set recipe.logits: true when the output is logits",
             )
 
     def _fault(self, rule: str, got: object, todo: str = "") -> ModelError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOGGERS = ("mlflow", "alembic")  # both announce every table that they make
+PATIENCE = {  # MLflow's own settings are for hours of night jobs; these end within some 10 s
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+}
+NEXT = "Set track: in the loop file to an address that can be reached and written"
+FREE = "Free space on the disk of that file; what was done before is kept"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +47,10 @@ class MlflowTracker:
 
         Raises:
             MissingExtraError: mlflow-skinny, or what it needs for SQLite, is not installed.
-            TrackingError: the address cannot be reached or written.
+            TrackingError: the address cannot be reached or written; tried for some 10 s, or as
+                long as MLflow's own settings in the environment say.
         """
-        with _quiet():
+        with _quiet(), _impatient():
             client, number = self._started(name)
             status = "FAILED"
             try:
@@ -114,13 +123,23 @@ def _converted(uri: str) -> Iterator[None]:
             f"MLflow at {uri.partition(':')[0]}", "must have its libraries",
             got=str(error), todo="pip install 'edgeloop[train]'",
         ) from error  # fmt: skip
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, *_database_faults()) as error:
+        got = str(error).splitlines()[0]
         raise TrackingError(
             f"experiment tracker {_public(uri)}",
             "must take the run",
-            got=str(error).splitlines()[0],
-            todo="Set track: in the loop file to an address that can be reached and written",
+            got=got,
+            todo=FREE if "disk is full" in got else NEXT,
         ) from error
+
+
+def _database_faults() -> tuple[type[Exception], ...]:
+    """What MLflow lets through when it makes its tables."""
+    try:
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError:  # a tracking server needs no database here
+        return ()
+    return (SQLAlchemyError,)
 
 
 def _public(uri: str) -> str:
@@ -142,3 +161,15 @@ def _quiet() -> Iterator[None]:
     finally:
         for one, level in before:
             one.setLevel(level)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """MLflow's retries short, where the environment does not say how long."""
+    ours = {name: value for name, value in PATIENCE.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from edgeloop import arrayfiles
 from edgeloop.answers import open_kind
+from edgeloop.checks.held_out import known
 from edgeloop.errors import ModelError
 from edgeloop.plugins import get
-from edgeloop.release.bundle import BundleDraft, BundleInfo, DeclaredProfile, DeviceLimits, Golden
-from edgeloop.sketches.features import summarise, summary_for
+from edgeloop.release.bundle import (
+    GOLDEN,
+    BundleDraft,
+    BundleInfo,
+    DeclaredProfile,
+    DeviceLimits,
+    Golden,
+)
+from edgeloop.runtimes.program import memory, needs
+from edgeloop.sketches.features import summaries_for, summarise
 from edgeloop.sketches.profile import Profile
 
 if TYPE_CHECKING:
@@ -35,7 +45,7 @@ class BuildBundle:
     against: str | None = None
 
     plugin_name: ClassVar[str] = "bundle.v1"
-    libraries: ClassVar[tuple[str, ...]] = ("numpy", "onnxruntime", "datasketches")
+    libraries: ClassVar[tuple[str, ...]] = ("numpy", "datasketches")
     needs: ClassVar[tuple[str, ...]] = ("snapshot", "current")
 
     def run(self, model: Model, context: Context) -> BundleDraft:
@@ -49,17 +59,18 @@ class BuildBundle:
         snapshot = context.data()
         session = context.session(model)
         current = context.session(context.current) if context.current else None
-        signals = {spec.name: summary_for(spec) for spec in model.inputs}
-        files = {**model.files, **self._golden(snapshot, session, context.scratch)}
+        signals = summaries_for(snapshot.feed())
+        files = {**model.files, **self._golden(model, snapshot, session, context.scratch)}
+        profiles, feed = snapshot.column("profile", "test"), snapshot.feed("test")
+        answers = session.run(feed)  # all at once, in order: a row may depend on those before it
+        others = current.run(feed) if current else None
         declared = []
         for number, name in enumerate(snapshot.profiles):
-            feed = _rows(snapshot, number, "test")
-            answers = session.run(feed)
-            others = current.run(feed) if current else None
-            files |= _written(
-                context.scratch, number, _sketched(model, _rows(snapshot, number), answers, signals)
-            )
-            declared.append(self._declare(name, model, answers, others))
+            held = _taken(answers, profiles == number)
+            sketched = _sketched(model, _inputs(snapshot, number), held, signals)
+            files |= _written(context.scratch, number, sketched)
+            beside = _taken(others, profiles == number) if others else None
+            declared.append(self._declare(name, model, held, beside))
         return BundleDraft(info=self._info(model, signals, tuple(declared)), files=files)
 
     def _info(
@@ -68,6 +79,7 @@ class BuildBundle:
         return BundleInfo(
             name=self.name,
             runtime=model.format,
+            steps=needs(model.program),
             targets=self.targets,
             signals=signals,
             golden=Golden(rows=self.golden, tolerance={"any": self.tolerance}),
@@ -76,38 +88,51 @@ class BuildBundle:
             model=model.to_meta(),
         )
 
-    def _golden(self, snapshot: Snapshot, session: Session, scratch: Path) -> dict[str, Path]:
-        """Rows spread evenly over the held-out part, with this graph's own answers."""
+    def _golden(
+        self, model: Model, snapshot: Snapshot, session: Session, scratch: Path
+    ) -> dict[str, Path]:
+        """Held-out rows with this model's own answers.
+
+        Spread evenly; the newest in a row where the model remembers rows, so many that it answers.
+        """
         import numpy as np
 
         feed = snapshot.feed("test")
-        rows = np.linspace(0, len(next(iter(feed.values()))) - 1, self.golden).astype(int)
-        inputs = {name: values[rows] for name, values in feed.items()}
-        named = {f"golden-in.{name}": values for name, values in inputs.items()}
-        named |= {f"golden-out.{name}": values for name, values in session.run(inputs).items()}
-        for name, values in named.items():
-            np.save(scratch / f"{name}.npy", np.ascontiguousarray(values), allow_pickle=False)
-        return {f"{name}.npy": scratch / f"{name}.npy" for name in named}
+        last, past = len(next(iter(feed.values()))) - 1, memory(model)
+        places = np.linspace(0, last, self.golden).astype(int)
+        if past:
+            places = np.arange(max(0, last - past - self.golden), last + 1)
+        inputs = _taken(feed, places)
+        named = {f"in.{name}": values for name, values in inputs.items()}
+        answers = session.fresh().run(inputs)
+        named |= {f"out.{name}": values for name, values in answers.items()}
+        return {GOLDEN: arrayfiles.pack(named, scratch / GOLDEN)}
 
     def _declare(
         self, profile: str, model: Model, answers: Arrays, others: Arrays | None
     ) -> DeclaredProfile:
-        """What held-out rows of one profile say: confidence, and disagreement with the current."""
+        """What held-out rows of one profile say: claims, and disagreement with the current."""
         kind = open_kind(model.answer)
-        confidence = kind.confidence(answers)
         return DeclaredProfile(
             profile=profile,
-            rows=len(confidence),
+            rows=len(next(iter(answers.values()))),
             disagreement=_mean(kind.disagreement(answers, others)) if others else 0.0,
-            confidence=_mean(confidence),
+            claims={
+                name: _mean(values)
+                for name, values in kind.claims(answers).items()
+                if len(known(values))  # of what no held-out row has, nothing can be said
+            },
             against=self.against,
         )
 
 
-def _rows(snapshot: Snapshot, profile: int, part: str | None = None) -> Arrays:
-    """The inputs of one profile, of one part when named."""
-    chosen = snapshot.column("profile", part) == profile
-    return {name: values[chosen] for name, values in snapshot.feed(part).items()}
+def _inputs(snapshot: Snapshot, profile: int) -> Arrays:
+    """The inputs of one profile."""
+    return _taken(snapshot.feed(), snapshot.column("profile") == profile)
+
+
+def _taken(rows: Arrays, which: Array) -> Arrays:
+    return {name: values[which] for name, values in rows.items()}
 
 
 def _sketched(model: Model, inputs: Arrays, answers: Arrays, signals: dict[str, str]) -> Profile:
@@ -119,7 +144,9 @@ def _sketched(model: Model, inputs: Arrays, answers: Arrays, signals: dict[str, 
 
 
 def _mean(values: Array) -> float:
-    return round(float(values.mean()), 6) if len(values) else 0.0
+    """Of the rows that have an answer."""
+    found = known(values)
+    return round(float(found.mean()), 6) if len(found) else 0.0
 
 
 def _written(scratch: Path, number: int, profile: Profile) -> dict[str, Path]:

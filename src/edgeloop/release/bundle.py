@@ -1,8 +1,8 @@
 """What a device installs: the rules of a bundle's manifest and description, and how it is read.
 
-A bundle is an artifact of kind ``bundle``: the graph, ``description.json`` (which holds
-:class:`BundleInfo`), golden samples ``golden-in.<input>.npy`` and ``golden-out.<output>.npy``, and
-for each declared profile of inputs the sketches ``profile-<n>.json``.
+A bundle is an artifact of kind ``bundle``: the model's files, ``description.json`` (which holds
+:class:`BundleInfo`), golden samples in ``golden.zip`` (``in.<input>``, ``out.<output>``), and for
+each declared profile of inputs the sketches ``profile-<n>.json``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgeloop import arrayfiles
 from edgeloop.answers.worse import Declared
 from edgeloop.errors import BundleError, DigestError
 from edgeloop.sketches.profile import Profile
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DESCRIPTION = "description.json"
+GOLDEN = "golden.zip"
 MOST_LAYERS = 64
 MOST_BYTES = 8 << 30  # of all layers together
 MOST_MANIFEST = 4 << 20
@@ -36,6 +38,9 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Golden(_Frozen):
@@ -62,8 +67,8 @@ class DeclaredProfile(_Frozen):
 
     profile: str
     rows: int
-    disagreement: Annotated[float, Field(ge=0, le=1)]
-    confidence: Annotated[float, Field(ge=0, le=1)]
+    disagreement: Share
+    claims: dict[str, Share] = {}  # the answer kind's own, by name
     against: str | None = None
 
 
@@ -73,12 +78,18 @@ class BundleInfo(_Frozen):
     format: int = FORMAT
     name: str
     runtime: str
+    steps: tuple[str, ...] = ()  # of the model's program, the runtime's own left out
     targets: tuple[str, ...] = ()
     signals: dict[str, str] = {}  # input -> summary of sketches.features
     golden: Golden
     limits: DeviceLimits = DeviceLimits()
     declared: tuple[DeclaredProfile, ...] = ()
     model: dict[str, Any]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What a device must have installed."""
+        return (self.runtime, *self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +106,16 @@ class Bundle:
         return Model.from_meta(self.info.model, self.files)
 
     def golden_samples(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Inputs and the answers that were recorded for them, ``[rows, ...]`` each."""
-        return self._arrays("golden-in."), self._arrays("golden-out.")
+        """Inputs and the answers that were recorded for them, ``[rows, ...]`` each.
+
+        Raises:
+            BundleError: the file is broken.
+        """
+        try:
+            packed = arrayfiles.unpack(self.files[GOLDEN])
+        except (ValueError, OSError) as fault:
+            raise BundleError(f"{GOLDEN} of bundle {self.digest}", str(fault)) from fault
+        return _named(packed, "in."), _named(packed, "out.")
 
     def references(self) -> dict[str, Profile]:
         """Profile name -> the sketches of its inputs and of this bundle's answers to them."""
@@ -115,18 +134,13 @@ class Bundle:
                     profile=line.profile,
                     rows=line.rows,
                     disagreement=line.disagreement if line.against == against else None,
-                    confidence=line.confidence,
+                    claims=line.claims,
                 )
         return None
 
-    def _arrays(self, prefix: str) -> dict[str, Array]:
-        import numpy as np
 
-        return {
-            name.removeprefix(prefix).removesuffix(".npy"): np.load(path, allow_pickle=False)
-            for name, path in self.files.items()
-            if name.startswith(prefix)
-        }
+def _named(packed: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {n.removeprefix(prefix): v for n, v in packed.items() if n.startswith(prefix)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +197,7 @@ def open_bundle(digest: str, files: Mapping[str, Path]) -> Bundle:
     try:
         told = json.loads(files[DESCRIPTION].read_bytes())
         info = BundleInfo.model_validate(told["meta"])
-        missing = [f"profile-{n}.json" for n in range(len(info.declared))]
+        missing = [GOLDEN, *(f"profile-{n}.json" for n in range(len(info.declared)))]
     except KeyError as fault:
         raise BundleError(thing, "must have", got=f"no {fault}") from fault
     except (ValueError, TypeError, ValidationError) as fault:

@@ -8,16 +8,17 @@ from pydantic.dataclasses import dataclass
 
 from edgeloop.errors import MissingExtraError, ModelError
 from edgeloop.plugins import register
+from edgeloop.runtimes.program import constants, graph_inputs, wrap
 from edgeloop.runtimes.signature import check_inputs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeloop.types import Array, Arrays, Budget, Model, TensorSpec
+    from edgeloop.types import Array, Arrays, Budget, Model, Session, TensorSpec
 
 NAME = "model.onnx"
 FATAL_ONLY = 4  # ONNX Runtime's severity: what fails is raised, a line would say it twice
-KINDS = {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"}
+KINDS = {"float": "float32", "double": "float64", "string": "str"}  # the others as numpy's
 
 
 @register("runtime", "onnx.v1")
@@ -27,20 +28,23 @@ class OnnxRuntime:
 
     libraries: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
-    def load(self, model: Model, budget: Budget) -> OnnxSession:
-        """A session that uses ``budget.threads`` threads.
+    def load(self, model: Model, budget: Budget) -> Session:
+        """A session that uses ``budget.threads`` threads, with the model's program around it.
 
         The graph is opened from memory: tensors that a graph keeps in other files, which could name
-        any path of the device, cannot be read, and no library of custom operators is loaded.
+        any path of the device, cannot be read, and no library of custom operators is loaded. Those
+        that the program's step ``constants`` holds are handed in by name, from memory too.
 
         Raises:
             MissingExtraError: ONNX Runtime is not installed.
             ModelError: the file is missing or broken, keeps tensors outside, uses operators that
-                ONNX Runtime does not know, or has other inputs than ``model.inputs``.
+                ONNX Runtime does not know, has other inputs than the program gives it, or leaves
+                other tensors open than ``constants`` holds.
         """
-        session = _opened(model.files.get(NAME), budget)
-        _check_signature(session, model.inputs)
-        return OnnxSession(session, model.inputs)
+        inputs = graph_inputs(model)
+        session = _opened(model.files.get(NAME), constants(model), budget)
+        _check_signature(session, inputs)
+        return wrap(model, OnnxSession(session, inputs))
 
 
 class OnnxSession:
@@ -60,8 +64,12 @@ class OnnxSession:
         answers = self._session.run(self._outputs, dict(inputs))
         return dict(zip(self._outputs, answers, strict=True))
 
+    def fresh(self) -> OnnxSession:
+        """Itself: a graph has no memory."""
+        return self
 
-def _opened(path: Path | None, budget: Budget) -> Any:
+
+def _opened(path: Path | None, beside: Arrays, budget: Budget) -> Any:
     try:
         import onnxruntime
         from onnxruntime.capi.onnxruntime_pybind11_state import (
@@ -82,6 +90,8 @@ def _opened(path: Path | None, budget: Budget) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = budget.threads, 1
     options.log_severity_level = FATAL_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    given = [onnxruntime.OrtValue.ortvalue_from_numpy(values) for values in beside.values()]
+    options.add_external_initializers(list(beside), given)
     try:
         graph = path.read_bytes() if path is not None else b""
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeloop.arrayfiles import dtype_of
 from edgeloop.errors import InputMismatchError
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ def check_inputs(specs: tuple[TensorSpec, ...], inputs: Arrays) -> None:
         )
     for spec in specs:
         given = inputs[spec.name]
-        if str(given.dtype) != spec.dtype or given.shape[1:] != spec.shape or given.ndim == 0:
+        if dtype_of(given) != spec.dtype or given.shape[1:] != spec.shape or given.ndim == 0:
             size = "".join(f", {length}" for length in spec.shape)
             raise InputMismatchError(
                 f"input {spec.name!r}",
                 f"must be {spec.dtype}[n{size}]",
-                got=f"{given.dtype}[{', '.join(str(length) for length in given.shape)}]",
+                got=f"{dtype_of(given)}[{', '.join(str(length) for length in given.shape)}]",
                 todo="The first axis is the number of rows",
             )
     rows = {name: len(inputs[name]) for name in names}

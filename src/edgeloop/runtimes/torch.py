@@ -9,10 +9,11 @@ from pydantic.dataclasses import dataclass
 from edgeloop.answers import open_kind
 from edgeloop.errors import MissingExtraError, ModelError
 from edgeloop.plugins import get, register
+from edgeloop.runtimes.program import graph_inputs, wrap
 from edgeloop.runtimes.signature import check_inputs
 
 if TYPE_CHECKING:
-    from edgeloop.types import Array, Arrays, Budget, Model, TensorSpec
+    from edgeloop.types import Array, Arrays, Budget, Model, Session, TensorSpec
 
 
 @register("runtime", "torch.v1")
@@ -23,7 +24,7 @@ class TorchRuntime:
     libraries: ClassVar[tuple[str, ...]] = ("torch",)
     reference_only: ClassVar[bool] = True  # for checks; devices run what passes export
 
-    def load(self, model: Model, budget: Budget) -> TorchSession:  # noqa: ARG002
+    def load(self, model: Model, budget: Budget) -> Session:  # noqa: ARG002
         """A session on the processor; torch's threads are the process's and stay as they are.
 
         Raises:
@@ -41,7 +42,8 @@ class TorchRuntime:
                 todo="pip install 'edgeloop[train]'",
             ) from error
         module = get("recipe", model.recipe)().module(model)
-        return TorchSession(module, model.inputs, open_kind(model.answer).outputs)
+        session = TorchSession(module, graph_inputs(model), open_kind(model.answer).outputs)
+        return wrap(model, session)
 
 
 class TorchSession:
@@ -64,3 +66,7 @@ class TorchSession:
         with torch.inference_mode():
             answers = self._module(*(torch.from_numpy(inputs[spec.name]) for spec in self._inputs))
         return {name: values.numpy() for name, values in zip(self._outputs, answers, strict=True)}
+
+    def fresh(self) -> TorchSession:
+        """Itself: a network has no memory."""
+        return self

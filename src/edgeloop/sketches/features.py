@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from edgeloop.errors import BundleError
 
 if TYPE_CHECKING:
-    from edgeloop.types import Array, Arrays, TensorSpec
+    from edgeloop.types import Array, Arrays
 
 
 def image_summary(images: Array) -> dict[str, Array]:
@@ -44,8 +45,13 @@ def image_summary(images: Array) -> dict[str, Array]:
 
 
 def value_summary(values: Array) -> dict[str, Array]:
-    """A number per row, as it is: ``[n]`` or ``[n, 1]``."""
-    return {"value": values.reshape(len(values), -1)[:, 0].astype("float64")}
+    """A number per row, as it is: ``[n]`` or ``[n, 1]``; for floats also whether it is missing."""
+    import numpy as np
+
+    numbers = values.reshape(len(values), -1)[:, 0].astype("float64")
+    if values.dtype.kind != "f":
+        return {"value": numbers}
+    return {"value": numbers, "missing": np.isnan(numbers).astype("float64")}
 
 
 def array_summary(values: Array) -> dict[str, Array]:
@@ -59,11 +65,48 @@ def array_summary(values: Array) -> dict[str, Array]:
     }
 
 
+def text_summary(texts: Array) -> dict[str, Array]:
+    """What can be counted of texts ``str[n]`` without reading them: five numbers per row.
+
+    Characters, words, and the shares (0..1) of digits, of capitals and of characters beyond ASCII.
+    """
+    import numpy as np
+
+    rows = [str(text) for text in texts.reshape(-1)]
+    sizes = np.array([len(row) for row in rows], dtype=np.float64)
+
+    def share(counts: list[int]) -> Array:
+        shares: Array = np.array(counts, dtype=np.float64) / np.maximum(sizes, 1)
+        return shares
+
+    return {
+        "characters": sizes,
+        "words": np.array([len(row.split()) for row in rows], dtype=np.float64),
+        "digits": share([sum(map(str.isdigit, row)) for row in rows]),
+        "capitals": share([sum(map(str.isupper, row)) for row in rows]),
+        "foreign": share([len(row) - len(row.encode("ascii", "ignore")) for row in rows]),
+    }
+
+
+def category_summary(texts: Array) -> dict[str, Array]:
+    """The bucket (0 to 96, by CRC-32) of each text ``str[n]``: few texts, each as it is.
+
+    A text that was never seen mostly falls into a bucket of its own, so it shows as drift.
+    """
+    import numpy as np
+
+    rows = (str(text).encode() for text in texts.reshape(-1))
+    return {"bucket": np.array([zlib.crc32(row) % 97 for row in rows], dtype=np.float64)}
+
+
 SUMMARIES: dict[str, Callable[[Array], dict[str, Array]]] = {
     "array": array_summary,
+    "category": category_summary,
     "image": image_summary,
+    "text": text_summary,
     "value": value_summary,
 }
+MOST_CATEGORIES = 128  # a column of more different texts is one of free text
 
 
 def summarise(inputs: Arrays, signals: Mapping[str, str]) -> dict[str, Array]:
@@ -84,9 +127,19 @@ def summarise(inputs: Arrays, signals: Mapping[str, str]) -> dict[str, Array]:
     return found
 
 
-def summary_for(spec: TensorSpec) -> str:
-    """The summary that fits an input: pixels, one number, or any other array of numbers."""
-    colours = spec.shape[2] if len(spec.shape) == 3 else 1
-    if spec.dtype == "uint8" and len(spec.shape) in {2, 3} and colours in {1, 3, 4}:
+def summaries_for(inputs: Arrays) -> dict[str, str]:
+    """The summary that fits each input; times have none: they are always later than before."""
+    return {
+        name: _summary(values) for name, values in inputs.items() if values.dtype.kind not in "mM"
+    }
+
+
+def _summary(values: Array) -> str:
+    """Pixels, texts, one number, or any other array of numbers."""
+    shape = values.shape[1:]
+    if values.dtype == object:
+        return "category" if len(set(values.reshape(-1))) <= MOST_CATEGORIES else "text"
+    colours = shape[2] if len(shape) == 3 else 1
+    if values.dtype == "uint8" and len(shape) in {2, 3} and colours in {1, 3, 4}:
         return "image"
-    return "value" if spec.shape in {(), (1,)} else "array"
+    return "value" if shape in {(), (1,)} else "array"

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeloop.errors import ArtifactMissingError, DigestError
+from edgeloop.store.damage import Damage, find_damage
 from edgeloop.store.index import Index
-from edgeloop.store.layout import CHUNK, Layout
+from edgeloop.store.layout import Layout
 from edgeloop.store.manifest import (
     DESCRIPTION_TYPE,
     MODELPACK_CONFIG_TYPE,
@@ -27,6 +27,7 @@ from edgeloop.types import Artifact, Keepable, Layer, MadeBy
 logger = logging.getLogger(__name__)
 
 LARGEST_MANIFEST = 4 << 20  # bytes; what registries accept
+HASHED = 64 << 20  # bytes; a file up to this is hashed before a run takes it, in some 100 ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +46,13 @@ class Store:
         self.folder = folder
         self.layout = Layout(folder)
         path = folder / "edgeloop.sqlite"
-        fresh = not path.exists()
         try:
             self._index = Index(path)
         except sqlite3.DatabaseError as fault:  # broken; all that it says is in the layout as well
             logger.warning("store.index_broken folder=%s fault=%s", folder, fault)
             path.unlink()
-            self._index, fresh = Index(path), True
-        if fresh:
+            self._index = Index(path)
+        if not self._index.whole():
             self.rebuild()
 
     def keep(self, value: Keepable, made_by: MadeBy, parents: Sequence[str] = ()) -> Artifact:
@@ -93,20 +93,28 @@ class Store:
             files={layer.name: self.layout.blob(layer.digest) for layer in layers},
         )
 
+    def has(self, digest: str) -> bool:
+        """Whether an artifact's manifest is here."""
+        return digest in self.layout
+
     def by_key(self, key: str) -> Artifact | None:
         """What a step of this key made before; None when it must run.
 
-        A result with a missing file, one of another size, or a damaged manifest counts as not
-        made; bytes that changed within a file are found by :meth:`verify`.
+        A result with a missing or damaged file counts as not made. Of a file larger than
+        ``HASHED`` only the size is looked at; :meth:`verify` reads all of it.
         """
         digest = self._index.by_key(key)
         if digest is None:
             return None
         try:
-            return self.open(digest)
+            artifact = self.open(digest)
+            for layer in artifact.layers:
+                if layer.size <= HASHED:
+                    self.layout.check(layer.digest)
         except (ArtifactMissingError, DigestError) as fault:
             logger.warning("store.damaged digest=%s fault=%s", digest, fault)
             return None
+        return artifact
 
     def artifacts(self, kind: str | None = None) -> list[Artifact]:
         """Every artifact, oldest first."""
@@ -117,14 +125,17 @@ class Store:
         return [self.open(child) for child in self._index.children(digest)]
 
     def lineage(self, digest: str) -> list[Artifact]:
-        """An artifact and all that it came from, parents before children."""
+        """An artifact and all that it came from, parents before children.
+
+        What :meth:`collect` removed behind a bundle that was only compared with is left out.
+        """
         ordered: dict[str, Artifact] = {}
 
         def visit(name: str) -> None:
             if name in ordered:
                 return
             artifact = self.open(name)
-            for parent in artifact.parents:
+            for parent in filter(self.has, artifact.parents):
                 visit(parent)
             ordered[name] = artifact
 
@@ -141,7 +152,7 @@ class Store:
         ordered: dict[str, Artifact] = {}
 
         def visit(artifact: Artifact) -> None:
-            for parent in map(self.open, artifact.parents):
+            for parent in map(self.open, filter(self.has, artifact.parents)):
                 if parent.kind == "bundle":
                     compared.append(parent.digest)
                 elif parent.digest not in ordered:
@@ -156,24 +167,22 @@ class Store:
         self.layout.sweep()
         return self._index.replace(self._found())
 
-    def verify(self) -> list[str]:
-        """A sentence per blob or artifact that is damaged or incomplete; empty when all is well."""
-        faults = [
-            str(DigestError(f"blob {digest}", "must have the bytes that its digest names", got=got))
-            for digest in self.layout.digests()
-            if (got := _hash(self.layout.blob(digest))) != digest
-        ]
-        for digest in self._index.digests():
-            try:
-                self.open(digest)
-            except (ArtifactMissingError, DigestError) as fault:
-                faults.append(f"artifact {digest}: {fault}")
-        return faults
+    def verify(self) -> list[Damage]:
+        """Every blob that is damaged or missing, with who needs it; empty when all is well."""
+        return find_damage(self.layout, self._index)
 
-    def collect(self, keep: Sequence[str] = ()) -> Collected:
-        """Remove every artifact that no tag, nor one of ``keep``, came from.
+    def remove_damaged(self, damage: Sequence[Damage]) -> None:
+        """Remove the blobs whose bytes changed, so that their steps count as not made."""
+        with self.layout.unused(), self.layout.locked():
+            for one in damage:
+                if one.got is not None:
+                    self.layout.remove(one.blob)
 
-        Releases are tags, and ``keep`` is for digests that devices still run.
+    def collect(self, keep: Sequence[str] = (), gone: Sequence[str] = ()) -> Collected:
+        """Remove every artifact that neither a tag nor one of ``keep`` is made of.
+
+        A bundle that one of them was compared with stays, since it is compared with again when the
+        same loop runs; what that bundle was made of goes. ``gone`` are tags to take away first.
 
         Raises:
             StoreBusyError: a run is under way.
@@ -181,20 +190,30 @@ class Store:
         """
         self.layout.sweep()
         with self.layout.unused(), self.layout.locked():
-            roots = {*self.layout.tags().values(), *(self._whole(name) for name in keep)}
+            tags = {name: digest for name, digest in self.layout.tags().items() if name not in gone}
+            roots = {*tags.values(), *(self._whole(name) for name in keep)}
             if not roots:
                 raise ArtifactMissingError(
                     f"store {self.folder}",
                     "must have a root to collect for, yet index.json names none",
                     todo="Run `edgeloop run` again, which names its releases anew",
                 )
-            alive = {a.digest: a for root in sorted(roots) for a in self.lineage(root)}
+            alive = self._alive(roots)
+            self.layout.retag(tags)
             used = {blob for artifact in alive.values() for blob in self._blobs_of(artifact)}
             dead = [digest for digest in self._index.digests() if digest not in alive]
             self._index.forget(dead)
             rest = [digest for digest in self.layout.digests() if digest not in used]
             freed = sum(self.layout.remove(digest) for digest in rest)
         return Collected(artifacts=len(dead), blobs=len(rest), bytes=freed)
+
+    def _alive(self, roots: Iterable[str]) -> dict[str, Artifact]:
+        alive: dict[str, Artifact] = {}
+        for root in roots:
+            made_of, compared = self.own_lineage(root)
+            alive |= {artifact.digest: artifact for artifact in made_of}
+            alive |= {digest: self.open(digest) for digest in compared}
+        return alive
 
     def _blobs_of(self, artifact: Artifact) -> list[str]:
         manifest = json.loads(self.layout.read(artifact.digest))
@@ -245,11 +264,3 @@ class Store:
 def _may_be_manifest(path: Path) -> bool:
     with path.open("rb") as stream:
         return path.stat().st_size <= LARGEST_MANIFEST and stream.read(1) == b"{"
-
-
-def _hash(path: Path) -> str:
-    hasher = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(CHUNK):
-            hasher.update(chunk)
-    return "sha256:" + hasher.hexdigest()

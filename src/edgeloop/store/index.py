@@ -7,7 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgeloop import durable
+from edgeloop.store.layout import TODO
 from edgeloop.types import Artifact
+
+WHOLE = 1  # the ``user_version`` of an index that knows all that the layout has
 
 SCHEMA = """
 create table if not exists artifacts (
@@ -38,13 +42,20 @@ class Index:
     def replace(self, artifacts: Iterable[Artifact]) -> int:
         """Forget all and remember these, in one transaction; gives how many."""
         with self._open() as database:
+            database.execute("begin")
             database.execute("delete from artifacts")
             database.execute("delete from parents")
             count = 0
             for artifact in artifacts:
                 _insert(database, artifact)
                 count += 1
+            database.execute(f"pragma user_version = {WHOLE}")
             return count
+
+    def whole(self) -> bool:
+        """Whether it was ever filled; a kill or a full disk may have come before."""
+        with self._open() as database:
+            return bool(database.execute("pragma user_version").fetchone()[0] == WHOLE)
 
     def forget(self, digests: Iterable[str]) -> None:
         """Remove artifacts that the layout no longer has."""
@@ -78,14 +89,24 @@ class Index:
         with self._open() as database:
             return [str(row[0]) for row in database.execute(query, (digest,))]
 
+    def reached(self, digest: str) -> set[str]:
+        """An artifact and all that it came from, also what is damaged or missing on disk."""
+        query = (
+            "with recursive up(digest) as (values (?) union"
+            " select parent from parents join up on child = up.digest) select digest from up"
+        )
+        with self._open() as database:
+            return {str(row[0]) for row in database.execute(query, (digest,))}
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        database = sqlite3.connect(self._path, timeout=30)
-        try:
-            with database:
-                yield database
-        finally:
-            database.close()
+        with durable.room(self._path, thing=f"store {self._path.parent}", todo=TODO):
+            database = sqlite3.connect(self._path, timeout=30)
+            try:
+                with database:
+                    yield database
+            finally:
+                database.close()
 
 
 def _insert(database: sqlite3.Connection, artifact: Artifact) -> None:

@@ -6,12 +6,10 @@ A kill at any point leaves at worst a file in ``.tmp/`` that the next ``gc`` rem
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +17,14 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
 
-from edgeloop.errors import ArtifactMissingError, DigestError, DiskFullError, StoreBusyError
+from edgeloop import durable
+from edgeloop.errors import ArtifactMissingError, DigestError, StoreBusyError
 from edgeloop.store.manifest import MANIFEST_TYPE, canonical
 
 REF_NAME = "org.opencontainers.image.ref.name"
 CHUNK = 1 << 20
 LOCK_SECONDS = 30.0
+TODO = "Free space or run `edgeloop gc`; nothing was changed"
 
 
 class Layout:
@@ -80,6 +80,9 @@ class Layout:
             )
         return path
 
+    def __contains__(self, digest: str) -> bool:
+        return self._path(digest).is_file()
+
     def check_size(self, digest: str, size: int) -> None:
         """Raise unless a blob is here and has ``size`` bytes.
 
@@ -90,6 +93,27 @@ class Layout:
         got = self.blob(digest).stat().st_size
         if got != size:
             raise DigestError(f"blob {digest}", f"must have {size} bytes", got=got)
+
+    def hashed(self, digest: str) -> str:
+        """The digest that a blob's bytes have now."""
+        hasher = hashlib.sha256()
+        with self.blob(digest).open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                hasher.update(chunk)
+        return "sha256:" + hasher.hexdigest()
+
+    def check(self, digest: str) -> None:
+        """Read a blob and raise unless it is what its digest names.
+
+        Raises:
+            ArtifactMissingError: it is not here.
+            DigestError: the bytes on disk have changed.
+        """
+        got = self.hashed(digest)
+        if got != digest:
+            raise DigestError(
+                f"blob {digest}", "must have the bytes that its digest names", got=got
+            )
 
     def read(self, digest: str) -> bytes:
         """A small blob's bytes, with the digest checked.
@@ -142,6 +166,11 @@ class Layout:
         """Take a root away; nothing happens when there is none of that name."""
         with self.locked():
             self._write_tags({n: d for n, d in self.tags().items() if n != name})
+
+    def retag(self, tags: dict[str, str]) -> None:
+        """Make these the roots, and no others; the caller holds the writers' lock."""
+        if tags != self.tags():
+            self._write_tags(tags)
 
     # locks
 
@@ -214,19 +243,13 @@ class Layout:
 
     @contextmanager
     def _saving(self, what: str) -> Iterator[IO[bytes]]:
-        with NamedTemporaryFile(dir=self._temporary, delete=False) as target:
+        """A new file in ``.tmp``; what is not renamed from there is removed."""
+        with (
+            durable.room(self.folder / what, thing=f"store {self.folder}", todo=TODO),
+            NamedTemporaryFile(dir=self._temporary, delete=False) as target,
+        ):
             try:
                 yield target
-            except OSError as fault:
-                if fault.errno in {errno.ENOSPC, errno.EDQUOT}:
-                    free = shutil.disk_usage(self.folder).free
-                    raise DiskFullError(
-                        f"store {self.folder}",
-                        f"must have room for {what}",
-                        got=f"{free} bytes free",
-                        todo="Free space or run `edgeloop gc`; nothing was changed",
-                    ) from fault
-                raise
             finally:
                 Path(target.name).unlink(missing_ok=True)
 
@@ -234,9 +257,4 @@ class Layout:
         target.flush()
         os.fsync(target.fileno())
         Path(target.name).chmod(0o644)
-        Path(target.name).replace(path)
-        handle = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        durable.settle(Path(target.name), path)

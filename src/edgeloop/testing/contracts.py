@@ -21,14 +21,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from edgeloop.answers import open_kind
 from edgeloop.errors import InputMismatchError, ModelError
+from edgeloop.loop.report.evidence import read
 from edgeloop.types import PARTS, Finding, Keepable, Model, Snapshot, Verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edgeloop.plugins import Context
-    from edgeloop.types import Array, Arrays
+    from edgeloop.types import Array, Arrays, Json, Session
 
+SAME = 1e-6  # in the unit of an answer kind's parity
 NEEDS = frozenset({"snapshot", "reference", "current", "start"})
 HEAVY = ("torch", "numpy", "pandas", "onnx", "onnxruntime", "mlflow", "fastapi", "sqlalchemy")
 NAME = re.compile(r"[a-z][a-z0-9_]*\.v[1-9][0-9]*")
@@ -158,30 +160,56 @@ def check_runtime(runtime: Any, model: Model, rows: Arrays, context: Context) ->
     with _Untouched(runtime, model):
         session = runtime.load(model, context.budget)
         _require_rows(runtime, session.run(rows), model, _count(rows))
-        one = session.run({name: values[:1] for name, values in rows.items()})
-        _require_rows(runtime, one, model, 1)
+        one = {name: values[:1] for name, values in rows.items()}
+        _require_rows(runtime, session.run(one), model, 1)
+        _require_fresh(runtime, session, model, one, context)
         missing = {name: values for name, values in rows.items() if name != model.inputs[0].name}
         _must_raise(runtime, InputMismatchError, lambda: session.run(missing), "a missing input")
     broken = _cut_short(model, context.scratch)
     _must_raise(runtime, ModelError, lambda: runtime.load(broken, context.budget), "a broken file")
 
 
+def _require_fresh(
+    runtime: Any, session: Session, model: Model, row: Arrays, context: Context
+) -> None:
+    """``session`` has seen rows; a fresh one of it answers as one that was just loaded."""
+    wanted, got = runtime.load(model, context.budget).run(row), session.fresh().run(row)
+    same = open_kind(model.answer).parity(got, wanted, SAME)
+    _require(bool(same.all()), runtime, "must give fresh sessions without memory of earlier rows")
+
+
 def check_answer_kind(kind: Any, answers: Arrays, truth: Array) -> None:
     """An answer kind judges ``answers`` (its outputs, n rows) against themselves and ``truth``."""
     check_plugin(kind)
+    word = getattr(type(kind), "quality_name", None)
+    _require(
+        isinstance(word, str) and bool(word), kind, "must name its quality: quality_name", word
+    )
     count = len(truth)
-    names = set(type(kind).outputs)
+    names = set(kind.outputs)
     _require(names <= set(answers), kind, "must be shown all of its outputs", sorted(answers))
     _require_mask(kind, "parity", kind.parity(answers, answers, 0.0), count, everywhere=True)
     _require_shares(kind, "disagreement", kind.disagreement(answers, answers), count, most=0.0)
-    _require_shares(kind, "confidence", kind.confidence(answers), count)
+    for name, values in kind.claims(answers).items():
+        _require_shares(kind, f"claim {name}", values, count)
+    kind.check_truth(truth)
+    _json(kind, "tally of a target", kind.tally(truth))
     _require_shares(kind, "quality", kind.quality(answers, truth), count)
     for name, mask in kind.strata(truth).items():
         _require_mask(kind, f"strata {name}", mask, count)
+    _require_pictures(kind, kind.evidence(answers, truth))
     for name, values in kind.features(answers).items():
         _require_numbers(kind, f"feature {name}", values, count)
     _json(kind, "description of an answer", kind.describe(answers, 0))
     _must_raise(kind, ValueError, lambda: kind.truth(FOREIGN), "a truth that cannot be")
+
+
+def _require_pictures(kind: Any, evidence: Json) -> None:
+    """What a check would leave can be written down, and drawn in a report."""
+    _json(kind, "evidence", evidence)
+    finding = Finding(check="accuracy", verdict=Verdict.PASS, evidence=evidence)
+    _, broken = read([finding])
+    _require(not broken, kind, "must leave pictures that a report can draw", broken)
 
 
 # what all kinds share
@@ -379,7 +407,7 @@ def _require_numbers(kind: Any, what: str, values: Array, count: int) -> None:
 
 def _require_shares(kind: Any, what: str, values: Array, count: int, most: float = 1.0) -> None:
     _require_numbers(kind, what, values, count)
-    inside = bool((values >= 0).all() and (values <= most).all())
+    inside = not bool(((values < 0) | (values > most)).any())  # NaN: no answer
     _require(inside, kind, f"must give {what} from 0 to {most:g}", values)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from edgeloop.agent.agent import Agent, Surroundings
-from edgeloop.agent.settings import enrol
+from edgeloop.agent.enrolment import enrol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,18 +75,20 @@ class FakeFleet:
         self.agents: dict[str, Agent] = {}
 
     def add(self, name: str, token: str, **others: Any) -> Agent:
-        """Enrol a device and start its agent; ``others`` as for :func:`enrol`."""
+        """Enrol a device and start its agent; ``others`` as for :func:`enrol`.
+
+        A ``model`` or ``channel`` among them wins over the home's.
+        """
+        told = {"model": self._home.model, "channel": self._home.channel, **others}
         enrol(
             self._folder / name,
             server=self._home.server,
             token=token,
             name=name,
-            model=self._home.model,
             root=self._home.root,
-            channel=self._home.channel,
             transport=self._around.transport,
             clock=self._clock,
-            **others,
+            **told,
         )
         return self.start(name)
 

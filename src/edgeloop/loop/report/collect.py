@@ -32,11 +32,13 @@ def collect(
     audit: Iterable[AuditLine] = (),
     windows: Sequence[WindowView] = (),
     blob_log: Path | None = None,
+    fresh_since: float | None = None,
 ) -> Facts:
     """Everything that a report shows. What is not given is left out of it.
 
     ``rollouts`` need no jobs, ``windows`` are in the order of ``seq``, ``blob_log`` is the blob
-    server's JSON lines.
+    server's JSON lines. ``fresh_since`` (Unix seconds by the devices' clocks) is since when devices
+    see inputs of which none was sent home: only those then count for what a turn of the loop won.
 
     Raises:
         DataError: the blob log cannot be read.
@@ -56,6 +58,7 @@ def collect(
         channel=channel,
         limit=limits.psi,
         features=limits.features,
+        measure=offline.measure(bundles),
         began=began,
         ended=ended,
         releases=tuple(offline.release(store, v, bundle) for v, bundle in bundles.items()),
@@ -64,9 +67,10 @@ def collect(
         lanes=timeline.lanes(fleet, ended),
         rollouts=timeline.rollouts(fleet),
         triggers=timeline.triggers(fleet),
+        answers=drift.answered(seen),
         drift=drift.points(seen, watch.label, store, limits),
         quality=drift.quality(seen, watch.label, began, ended),
-        turns=drift.turns(timeline.triggers(fleet), seen, watch.label, limits.answers),
+        turns=drift.turns(timeline.triggers(fleet), seen, watch.label, limits.answers, fresh_since),
         sent=sent.totals(log, fleet, offline.blobs(store, bundles)),
         unread=unread,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from edgeloop.fleet.views import WindowView
-from edgeloop.loop.report.facts import DriftPoint, QualityPoint, Trigger, Turn
+from edgeloop.loop.report.facts import Answers, DriftPoint, QualityPoint, Trigger, Turn
 from edgeloop.release.bundle import open_kept
 from edgeloop.sketches.profile import Profile
 from edgeloop.store.artifacts import Store
@@ -89,22 +91,39 @@ def confirmed(windows: Iterable[WindowView]) -> int:
     return sum(one.window.confirmed for one in windows)
 
 
+def answered(windows: Iterable[WindowView]) -> Answers:
+    """All answers that the windows tell of."""
+    seen = [one.window for one in windows]
+    return Answers(
+        given=sum(one.answers for one in seen),
+        failed=sum(one.errors for one in seen),
+        unlogged=sum(one.unlogged for one in seen),
+    )
+
+
 def turns(
-    triggers: Sequence[Trigger], windows: Sequence[WindowView], label: str, answers: int
+    triggers: Sequence[Trigger],
+    windows: Sequence[WindowView],
+    label: str,
+    answers: int,
+    fresh_since: float | None = None,
 ) -> tuple[Turn, ...]:
     """Quality before and after each trigger that led to a release; none where none was confirmed.
 
     Before: the newest windows in front of the trigger that hold ``answers`` answers, as it judged
-    them, and all later ones by the same release. After: all windows by the release that came of it.
+    them, and all later ones by the same release. After: all windows by the release that came of it,
+    or those that began at ``fresh_since`` or later.
     """
+    since = -math.inf if fresh_since is None else fresh_since
     found = []
     for fired in (one for one in triggers if one.action == "fired"):
         led_to = _led_to(fired, triggers)
         ours = [one for one in windows if one.labels.get(label) == fired.group]
         old = _since(fired, [w for w in ours if w.window.version == fired.version], answers)
-        new = [one for one in ours if one.window.version == led_to]
+        new = [w for w in ours if w.window.version == led_to and w.window.began >= since]
         if led_to and fired.version and confirmed(old) and confirmed(new):
-            found.append(_turn(fired.group, (fired.version, led_to), old, new))
+            turn = _turn(fired.group, (fired.version, led_to), old, new)
+            found.append(replace(turn, fresh=fresh_since is not None))
     return tuple(found)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgeloop.loop.report.evidence import Saw
+
 
 @dataclass(frozen=True, kw_only=True)
 class CheckLine:
@@ -24,21 +26,13 @@ class CheckLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confusion:
-    """How often each truth (row) was answered as what (column), from a check's evidence."""
-
-    labels: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Promise:
     """What a release declared of one profile of inputs; shares 0..1."""
 
     profile: str
     rows: int
     disagreement: float | None  # None when there was no release to compare with
-    confidence: float
+    claims: Mapping[str, float]  # the answer kind's own, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +44,8 @@ class ReleaseFacts:
     size: int  # bytes of everything that a device installs
     checks: tuple[CheckLine, ...]
     declared: tuple[Promise, ...]
-    confusion: Confusion | None
+    saw: tuple[Saw, ...] = ()
+    unread: tuple[str, ...] = ()  # pictures of its checks that cannot be drawn, and why
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,13 +160,18 @@ class QualityPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """Field quality of a group before its trigger fired, and with the release that came of it."""
+    """Field quality of a group before its trigger fired, and with the release that came of it.
+
+    Before: from the answers that the trigger judged on. After: all by the new release, or, when
+    ``fresh``, those on inputs of which none was sent home as a sample.
+    """
 
     group: str
     before: int  # version
     after: int
     confirmed: tuple[int, int]  # answers, before and after
     quality: tuple[float, float]  # mean 0..1, before and after
+    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +187,15 @@ class Sent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How many answers the windows that came home tell of; ``unlogged`` are among the given."""
+
+    given: int = 0
+    failed: int = 0
+    unlogged: int = 0  # that the device's log had no room for
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything in a report. What is empty was not there, and its section says so."""
 
@@ -194,6 +203,7 @@ class Facts:
     channel: str
     limit: float  # of the population stability index
     features: int  # so many features beyond it are drift
+    measure: str = "quality"  # what the answer kind calls the quality of an answer
     began: float = 0.0
     ended: float = 0.0
     releases: tuple[ReleaseFacts, ...] = ()
@@ -202,6 +212,7 @@ class Facts:
     lanes: tuple[Lane, ...] = ()
     rollouts: tuple[RolloutFacts, ...] = ()
     triggers: tuple[Trigger, ...] = ()
+    answers: Answers = Answers()
     drift: tuple[DriftPoint, ...] = ()
     quality: tuple[QualityPoint, ...] = ()
     turns: tuple[Turn, ...] = ()

@@ -11,7 +11,6 @@ from edgeloop.loop.report import canvas, graph
 from edgeloop.loop.report.canvas import ACCENT, BAD, GRID, IDLE, INK, MUTED, PAPER, SOFT
 from edgeloop.loop.report.facts import (
     CheckLine,
-    Confusion,
     DriftPoint,
     Facts,
     Lane,
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.path import Path
 
 LEAST_PSI = 0.01  # where the logarithmic axis begins
+HEADROOM = 6  # times the highest index: room for the triggers' words above every curve
+UNDER = {"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1}  # behind words over lines
 
 
 @canvas.styled
@@ -54,46 +55,6 @@ def curves(training: Training) -> str:
 
 
 @canvas.styled
-def confusion(matrices: Mapping[int, Confusion]) -> str:
-    """Truth by answer, for each release; the darker, the larger the share of that truth."""
-    many = max(len(matrix.labels) for matrix in matrices.values())
-    columns = 3 if many <= 12 else 1  # counts of more classes cannot be read in a third of the page
-    rows = -(-len(matrices) // columns)
-    figure, grid = canvas.draw(rows * (3.4 if columns == 3 else 0.3 * many + 0.9), rows, columns)
-    for axes in grid.flat[len(matrices) :]:
-        axes.set_visible(False)
-    for axes, (version, matrix) in zip(grid.flat, matrices.items(), strict=False):
-        _matrix(axes, matrix)
-        axes.set_title(f"release {version}")
-    return canvas.svg(figure, "confusion", "Confusion matrices: rows are truths, columns answers")
-
-
-def _matrix(axes: Axes, matrix: Confusion) -> None:
-    many = len(matrix.labels)
-    for truth, row in enumerate(matrix.counts):
-        for answer, count in enumerate(row):
-            _cell(axes, answer, truth, count, sum(row))
-    axes.set(xlim=(-0.5, many - 0.5), ylim=(many - 0.5, -0.5), aspect="equal")
-    axes.set_xticks(range(many), matrix.labels)
-    axes.set_yticks(range(many), matrix.labels)
-    axes.set(xlabel="answer", ylabel="truth")
-    axes.grid(visible=False)
-    axes.spines["bottom"].set_visible(False)
-
-
-def _cell(axes: Axes, x: int, y: int, count: int, total: int) -> None:
-    from matplotlib.patches import Rectangle
-
-    share = count / total if total else 0.0
-    color = ACCENT if x == y else BAD
-    depth = 0.08 + 0.42 * share if x == y else min(0.15 + 3 * share, 0.6)
-    if count:
-        box = Rectangle((x - 0.48, y - 0.48), 0.96, 0.96, color=color, alpha=depth, linewidth=0)
-        axes.add_patch(box)
-        axes.text(x, y, str(count), ha="center", va="center", fontsize=7)
-
-
-@canvas.styled
 def checks(releases: Sequence[ReleaseFacts]) -> str:
     """One panel per check: each release's value and interval, and the limit as a line."""
     names = list(dict.fromkeys(line.check for one in releases for line in one.checks))
@@ -114,12 +75,14 @@ def _check(axes: Axes, name: str, lines: Mapping[int, CheckLine]) -> None:
     unit = "kB" if scale > 1 else next(iter(lines.values())).unit
     for place, (version, line) in enumerate(lines.items()):
         _measured(axes, place, version, line, scale)
-    axes.set_title(f"{name.replace('_', ' ')}{unit and f' ({unit})'}")
+    axes.set_title(f"{name}{unit and f' ({unit})'}")
     axes.set_yticks(range(len(lines)), [f"release {version}" for version in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(visible=False, axis="y")
+    if all(line.value is None for line in lines.values()):
+        axes.set_xticks([])  # a scale of nothing
     _limits(axes, list(lines.values()), scale)
 
 
@@ -150,7 +113,7 @@ def _measured(axes: Axes, place: int, version: int, line: CheckLine, scale: floa
         axes.text(
             0.02,
             place,
-            "no value",
+            line.verdict if line.verdict == "not measured" else f"{line.verdict}, without a value",
             color=MUTED,
             va="center",
             fontsize=8,
@@ -227,6 +190,7 @@ def _rollout(axes: Axes, level: float, one: RolloutFacts, facts: Facts) -> None:
         va="center",
         textcoords="offset points",
         fontsize=8,
+        bbox=UNDER,
     )
 
 
@@ -244,7 +208,7 @@ def _lane(axes: Axes, level: float, lane: Lane, began: float) -> None:
             color=INK,
             fontsize=8,
             va="center",
-            bbox={"facecolor": PAPER, "alpha": 0.75, "linewidth": 0, "pad": 1},
+            bbox=UNDER,
         )
 
 
@@ -283,11 +247,13 @@ def drift(facts: Facts) -> str:
             fontsize=8,
             color=MUTED,
         )
-        _triggers(axes, [t for t in facts.triggers if t.group == group], facts.began)
+        _triggers(axes, [t for t in facts.triggers if t.group == group], facts)
         axes.set_yscale("log")
         axes.set_title(group)
         axes.set_ylabel("psi")
         canvas.time_axis(axes, facts.began, facts.ended)
+    lowest, highest = grid[0][0].get_ylim()
+    grid[0][0].set_ylim(lowest, highest * HEADROOM)
     _plain_numbers(grid[0][0])
     return canvas.svg(figure, "drift", "Drift of each group's inputs over time")
 
@@ -314,30 +280,30 @@ def _plain_numbers(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _triggers(axes: Axes, triggers: Sequence[Trigger], began: float) -> None:
-    """A line where a trigger was seen, its word to the left, or fired, its word to the right."""
-    for one in triggers:
-        if one.action in {"alarm", "fired"}:
-            color, side, shift = (BAD, "left", 3) if one.action == "fired" else (MUTED, "right", -3)
-            x = one.time - began
+def _triggers(axes: Axes, triggers: Sequence[Trigger], facts: Facts) -> None:
+    """A line where a trigger was alarmed or fired, each word in a row of its own."""
+    for row, (action, color) in enumerate((("alarm", MUTED), ("fired", BAD))):
+        for one in (trigger for trigger in triggers if trigger.action == action):
+            x = one.time - facts.began
+            late = x > 0.9 * (facts.ended - facts.began)
             axes.axvline(x, color=color, linewidth=1)
             axes.annotate(
-                one.action,
+                action,
                 (x, 1),
                 xycoords=("data", "axes fraction"),
-                xytext=(shift, -2),
+                xytext=(-3 if late else 3, -2 - 11 * row),
                 textcoords="offset points",
-                ha=side,
+                ha="right" if late else "left",
                 va="top",
                 fontsize=8,
                 color=color,
-                bbox={"facecolor": PAPER, "alpha": 0.7, "linewidth": 0, "pad": 1},
+                bbox=UNDER,
             )
 
 
 @canvas.styled
 def quality(facts: Facts) -> str:
-    """Per group the share of confirmed answers that were right, with its 95 % interval."""
+    """Per group the mean quality of confirmed answers, with its 95 % interval."""
     groups = sorted({point.group for point in facts.quality})
     figure, grid = canvas.draw(1.7 * len(groups) + 0.2, len(groups), 1, sharex=True, sharey=True)
     for axes, group in zip(grid[:, 0], groups, strict=True):
@@ -349,7 +315,8 @@ def quality(facts: Facts) -> str:
         _legend(axes)
         canvas.time_axis(axes, facts.began, facts.ended)
     grid[0][0].set_ylim(top=1.01)
-    return canvas.svg(figure, "quality", "Quality of confirmed answers of each group over time")
+    title = f"{facts.measure[0].upper()}{facts.measure[1:]} of confirmed answers of each group"
+    return canvas.svg(figure, "quality", f"{title} over time")
 
 
 def _shares(axes: Axes, points: Sequence[QualityPoint], began: float) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from edgeloop.loop.report.facts import CheckLine, Confusion, Node, Promise, ReleaseFacts, Training
+from edgeloop.errors import UnknownPluginError
+from edgeloop.loop.report import evidence
+from edgeloop.loop.report.facts import CheckLine, Node, Promise, ReleaseFacts, Training
+from edgeloop.plugins import get
 from edgeloop.quantities import BYTES, SECONDS
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.store.artifacts import Store
 from edgeloop.store.manifest import layers_of
-from edgeloop.types import Artifact, Finding, Json
+from edgeloop.types import Artifact, Finding
 
+QUALITY = "quality"
 BOUND = re.compile(r"[^0-9-]*(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)")
 
 
@@ -30,7 +34,7 @@ def release(store: Store, version: int, bundle: Artifact) -> ReleaseFacts:
     """One release, with the findings that its bundle was made from."""
     findings = _findings(store, bundle)
     declared = BundleInfo.model_validate(bundle.meta).declared
-    matrices = [found for one in findings if (found := confusion(one.evidence))]
+    saw, unread = evidence.read(findings)
     return ReleaseFacts(
         version=version,
         digest=bundle.digest,
@@ -41,11 +45,12 @@ def release(store: Store, version: int, bundle: Artifact) -> ReleaseFacts:
                 profile=one.profile,
                 rows=one.rows,
                 disagreement=one.disagreement if one.against else None,
-                confidence=one.confidence,
+                claims=one.claims,
             )
             for one in declared
         ),
-        confusion=matrices[0] if matrices else None,
+        saw=saw,
+        unread=unread,
     )
 
 
@@ -84,19 +89,16 @@ def bound(limit: str, unit: str) -> float | None:
     return value / 100 if written == "%" else value
 
 
-def confusion(evidence: Mapping[str, Json]) -> Confusion | None:
-    """The confusion matrix in a finding's evidence; None when there is none.
-
-    ``confusion`` holds the counts, truth by answer; ``classes`` the names, where they are known.
-    """
-    counts = evidence.get("confusion")
-    if not isinstance(counts, list) or not counts:
-        return None
-    names = evidence.get("classes") or range(len(counts))
-    return Confusion(
-        labels=tuple(str(name) for name in names),
-        counts=tuple(tuple(int(value) for value in row) for row in counts),
-    )
+def measure(found: Mapping[int, Artifact]) -> str:
+    """What the newest release's answer kind calls quality; "quality" where it is not installed."""
+    if not found:
+        return QUALITY
+    model = BundleInfo.model_validate(found[max(found)].meta).model
+    try:
+        kind = get("answer", model["answer"]["kind"])
+    except UnknownPluginError:
+        return QUALITY
+    return str(kind.quality_name)
 
 
 def blobs(store: Store, found: Mapping[int, Artifact]) -> dict[int, dict[str, int]]:
@@ -138,11 +140,13 @@ def lineage(store: Store, found: Mapping[int, Artifact]) -> tuple[Node, ...]:
     newest = found[max(found)]
     versions = {bundle.digest: version for version, bundle in found.items()}
     artifacts = store.lineage(newest.digest)
+    here = {artifact.digest for artifact in artifacts}  # gc may have removed what lies behind
     box = {a.digest: f"checks {a.parents[0]}" for a in artifacts if a.kind == "finding"}
     nodes: dict[str, Node] = {}
     for artifact in artifacts:
         key = box.get(artifact.digest, artifact.digest)
-        parents = tuple(dict.fromkeys(box.get(parent, parent) for parent in artifact.parents))
+        kept = (parent for parent in artifact.parents if parent in here)
+        parents = tuple(dict.fromkeys(box.get(parent, parent) for parent in kept))
         before = nodes.get(key)
         if before is not None:
             parents = tuple(dict.fromkeys((*before.parents, *parents)))

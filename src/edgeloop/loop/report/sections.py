@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from edgeloop.loop.report import figures
-from edgeloop.loop.report.canvas import release_variable
+from edgeloop.loop.report import figures, seen
 from edgeloop.loop.report.facts import (
-    Confusion,
     Facts,
     Lane,
     Mark,
     Promise,
     Sent,
     Training,
+)
+from edgeloop.loop.report.section import (
+    VERDICTS,
+    Cell,
+    Picture,
+    Row,
+    Section,
+    Table,
+    release,
+    verdict,
 )
 from edgeloop.loop.report.words import (
     clock,
@@ -25,48 +32,10 @@ from edgeloop.loop.report.words import (
     measured,
     percent,
     size,
+    without_value,
 )
 
 MOST_LANES = 40  # in one picture; what failed comes first
-VERDICTS = {"pass": "good", "fail": "bad", "not measured": "unsure", "yes": "good", "no": "bad"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One cell of a table. ``look`` is a class of the page: good, bad, unsure, or a release."""
-
-    text: str
-    look: str = ""
-
-
-Row = Sequence[Cell | str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Columns and rows of text."""
-
-    columns: Sequence[str]
-    rows: Sequence[Row]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """An SVG element, and what to see in it."""
-
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One part of the report; without pictures and table, ``lead`` says why."""
-
-    id: str
-    title: str
-    lead: str
-    pictures: Sequence[Picture] = ()
-    table: Table | None = None
 
 
 def sections(facts: Facts, extra: Mapping[str, str]) -> list[Section]:
@@ -75,26 +44,15 @@ def sections(facts: Facts, extra: Mapping[str, str]) -> list[Section]:
         _checks,
         _declared,
         _training,
-        _confusion,
+        seen.section,
         _rollouts,
         _quality,
         _drift,
         _sent,
         _lineage,
     )
-    return [*(make(facts) for make in makers), _extra(extra)]
-
-
-def release(version: int | None) -> Cell:
-    """A release by its number and colour."""
-    if version is None:
-        return Cell(text="none")
-    return Cell(text=f"release {version}", look=release_variable(version))
-
-
-def verdict(text: str) -> Cell:
-    """A word with its colour."""
-    return Cell(text=text, look=VERDICTS.get(text, ""))
+    closing = [_extra(extra)] if extra else []
+    return [*(make(facts) for make in makers), *closing]
 
 
 def _checks(facts: Facts) -> Section:
@@ -106,12 +64,14 @@ def _checks(facts: Facts) -> Section:
         for one in facts.releases
         for line in one.checks
     ]
-    passed = sum(line.verdict == "pass" for one in facts.releases for line in one.checks)
+    lines = [line for one in facts.releases for line in one.checks]
+    passed = sum(line.verdict == "pass" for line in lines)
     caption = "A dot is the value, a thick line its 95 % interval, the dashed line the limit."
     return Section(
         id="checks",
         title=title,
-        lead=f"{passed} of {len(rows)} gates passed; a release goes out only when all of its do.",
+        lead=f"{passed} of {len(rows)} gates passed{without_value(lines)}; a release goes out only"
+        " when all of its do.",
         pictures=(Picture(svg=figures.checks(facts.releases), caption=caption),),
         table=Table(columns=("release", "check", "verdict", "measured", "limit"), rows=rows),
     )
@@ -125,7 +85,7 @@ def _declared(facts: Facts) -> Section:
             said.profile,
             str(said.rows),
             _differs(said),
-            f"{said.confidence:.3f}",
+            ", ".join(f"{name} {mean:.3f}" for name, mean in said.claims.items()),
         )
         for one in facts.releases
         for said in one.declared
@@ -137,7 +97,7 @@ def _declared(facts: Facts) -> Section:
         title=title,
         lead="Measured offline for each population of inputs; devices hold the field against it.",
         table=Table(
-            columns=("release", "inputs like", "rows", "differs from the one before", "confidence"),
+            columns=("release", "inputs like", "rows", "differs from the one before", "claims"),
             rows=rows,
         ),
     )
@@ -188,38 +148,6 @@ def _of(trainings: Sequence[Training]) -> str:
     return f"{'release' if len(versions) == 1 else 'releases'} {listed([str(v) for v in versions])}"
 
 
-def _confusion(facts: Facts) -> Section:
-    title = "Confusion matrix"
-    known = {one.version: one.confusion for one in facts.releases if one.confusion is not None}
-    if not known:
-        lead = "No check left a confusion matrix in its evidence."
-        return Section(id="confusion", title=title, lead=lead)
-    rows = [
-        (release(version), truth, answer, str(count))
-        for version, matrix in known.items()
-        for truth, answer, count in _errors(matrix)
-    ]
-    caption = "Held-out rows: truth (rows) by answer (columns)."
-    return Section(
-        id="confusion",
-        title=title,
-        lead="Which truths are taken for which answers, by the evidence of the checks.",
-        pictures=(Picture(svg=figures.confusion(known), caption=caption),),
-        table=Table(columns=("release", "truth", "answered as", "rows"), rows=rows),
-    )
-
-
-def _errors(matrix: Confusion, most: int = 5) -> list[tuple[str, str, int]]:
-    """The most frequent confusions."""
-    wrong = [
-        (matrix.labels[truth], matrix.labels[answer], count)
-        for truth, row in enumerate(matrix.counts)
-        for answer, count in enumerate(row)
-        if truth != answer and count
-    ]
-    return sorted(wrong, key=lambda one: -one[2])[:most]
-
-
 def _rollouts(facts: Facts) -> Section:
     title = "Rollouts, device by device"
     if not any(lane.spans for lane in facts.lanes):
@@ -229,7 +157,8 @@ def _rollouts(facts: Facts) -> Section:
     left_out = f" {counted(rest, 'quieter device')} are not drawn." if rest else ""
     caption = (
         "Bars above are rollouts. A lane's colour is the release that the device runs, the stripe"
-        " in it the one that it fetches or tries; a cross is an update that ended badly."
+        " in it the one that it fetches or tries; a cross is an update that ended badly; the dotted"
+        " line is where a trigger fired."
     )
     rows = [
         (
@@ -276,31 +205,36 @@ def _shown(lanes: Sequence[Lane]) -> list[Lane]:
 
 
 def _quality(facts: Facts) -> Section:
-    title = "Accuracy in the field"
+    title = f"{facts.measure[0].upper()}{facts.measure[1:]} in the field"
     if not facts.quality:
         lead = "No answers were confirmed by people, so it was not measured."
         return Section(id="quality", title=title, lead=lead)
     from edgeloop.loop.report.story import turn
 
-    lead = " ".join(turn(one) for one in facts.turns) or "No trigger led to a new release."
+    lead = (
+        " ".join(turn(one, facts.measure) for one in facts.turns)
+        or "No trigger led to a new release."
+    )
     caption = (
-        "Mean quality of confirmed answers, with its 95 % interval; a shaded stretch is"
+        f"Mean {facts.measure} of confirmed answers, with its 95 % interval; a shaded stretch is"
         " where the group's devices switched to another release."
     )
     sums: dict[tuple[str, int], tuple[int, float]] = {}
     for point in facts.quality:
-        many, right = sums.get((point.group, point.version), (0, 0.0))
-        sums[point.group, point.version] = (many + point.confirmed, right + point.quality)
+        many, good = sums.get((point.group, point.version), (0, 0.0))
+        sums[point.group, point.version] = (many + point.confirmed, good + point.quality)
     rows = [
-        (group, release(version), str(many), percent(right / many))
-        for (group, version), (many, right) in sorted(sums.items())
+        (group, release(version), str(many), percent(good / many))
+        for (group, version), (many, good) in sorted(sums.items())
     ]
     return Section(
         id="quality",
         title=title,
         lead=lead,
         pictures=(Picture(svg=figures.quality(facts), caption=caption),),
-        table=Table(columns=("group", "release", "confirmed", "quality, all the time"), rows=rows),
+        table=Table(
+            columns=("group", "release", "confirmed", f"{facts.measure}, all the time"), rows=rows
+        ),
     )
 
 
@@ -376,14 +310,17 @@ def _sent(facts: Facts) -> Section:
     devices = list(dict.fromkeys(one.device for one in facts.sent))
     largest = sorted(devices, key=lambda d: -sum(s.bytes for s in facts.sent if s.device == d))
     drawn = [device for device in devices if device in largest[:MOST_LANES]]
-    caption = "What each device fetched; metadata is the signed list and what vouches for it."
+    caption = (
+        "What each device fetched; metadata is the signed list and what vouches for it. A release's"
+        " own blobs are those that no other release has."
+    )
     columns = (
         "release",
         "bundle",
-        "devices that fetched",
-        "that fetched blobs only it has",
+        "devices",
+        "fetched its own blobs",
         "bytes",
-        "blobs fetched",
+        "blobs",
         "blobs they had",
     )
     return Section(
@@ -439,16 +376,11 @@ def _lineage(facts: Facts) -> Section:
 
 
 def _extra(extra: Mapping[str, str]) -> Section:
-    title = "Closing table"
-    if not extra:
-        return Section(id="closing", title=title, lead="No further figures were passed in.")
     rows = [(name, *_judged(value)) for name, value in extra.items()]
-    return Section(
-        id="closing",
-        title=title,
-        lead=f"{counted(len(rows), 'figure')}.",
-        table=Table(columns=("what", "figure", "recorded"), rows=rows),
-    )
+    good = sum(cell.look == "good" for _, cell, _ in rows)
+    lead = f"{good} of {counted(len(rows), 'point')} happened, each judged by what was recorded."
+    table = Table(columns=("point", "happened", "what was recorded"), rows=rows)
+    return Section(id="closing", title="Closing table", lead=lead, table=table)
 
 
 def _judged(value: str) -> tuple[Cell, str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from edgeloop.loop.report.facts import Facts, ReleaseFacts, RolloutFacts, Turn
-from edgeloop.loop.report.words import counted, lasted, listed, percent, size
+from edgeloop.loop.report.words import counted, lasted, listed, percent, size, without_value
 
 
 def sentences(facts: Facts) -> list[str]:
     """From the fleet's size to the field's quality; each a sentence that needs no other."""
-    told = [_scale(facts)]
+    told = [_scale(facts), *_answers(facts)]
     told += [_release(facts, one) for one in facts.releases]
     told += _taken_back(facts)
     told += _triggers(facts)
-    told += [turn(one) for one in facts.turns]
+    told += [turn(one, facts.measure) for one in facts.turns]
     return told
 
 
@@ -28,9 +28,19 @@ def _scale(facts: Facts) -> str:
     return f"{releases} and {devices} ({groups}), over {time}."
 
 
+def _answers(facts: Facts) -> Iterator[str]:
+    told = facts.answers
+    if not told.given and not told.failed:
+        return
+    failed = f"{told.failed} failed" if told.failed else "none failed"
+    lost = f"{counted(told.unlogged, 'answer')} could not be written to the device's log"
+    log = lost if told.unlogged else "each is in its device's log"
+    yield f"Devices gave {counted(told.given, 'answer')}; {failed}; {log}."
+
+
 def _release(facts: Facts, one: ReleaseFacts) -> str:
     passed = sum(line.verdict == "pass" for line in one.checks)
-    checks = f"passed {passed} of {counted(len(one.checks), 'check')}"
+    checks = f"passed {passed} of {counted(len(one.checks), 'check')}{without_value(one.checks)}"
     rollouts = [_rollout(r) for r in facts.rollouts if r.version == one.version]
     went = listed(rollouts) if rollouts else "was not rolled out"
     return f"Release {one.version} ({size(one.size)}) {checks}; {went}."
@@ -64,11 +74,13 @@ def _triggers(facts: Facts) -> Iterator[str]:
             yield f"The turn for {one.group} came to nothing: {one.reason}."
 
 
-def turn(one: Turn) -> str:
-    """Quality before and after, with what it was measured on."""
+def turn(one: Turn, measure: str) -> str:
+    """Quality before and after, by the answer kind's word, with what it was measured on."""
     before, after = one.quality
-    many = counted(one.confirmed[0], "confirmed answer")
+    many, more = (counted(count, "confirmed answer") for count in one.confirmed)
+    which = " on inputs of which none was sent home" if one.fresh else ""
     return (
-        f"Field accuracy of {one.group} went from {percent(before)} (release {one.before}, {many})"
-        f" to {percent(after)} (release {one.after}, {one.confirmed[1]})."
+        f"Field {measure} of {one.group} went from {percent(before)} (release {one.before}, {many}"
+        f" from those that the trigger judged on) to {percent(after)} (release {one.after},"
+        f" {more}{which})."
     )

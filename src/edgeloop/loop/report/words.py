@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from edgeloop.loop.report.facts import CheckLine
 
 KILO = 1000
+UNIT = re.compile(r"(\d) (%|B|kB|MB|ms|s|min|h|d)(?!\w)")
 
 
 def clock(seconds: float) -> str:
@@ -58,6 +60,17 @@ def limit(line: CheckLine) -> str:
     if line.unit == "bytes" and line.bound is not None:
         return f"{line.limit.partition(' ')[0]} {size(line.bound)}"
     return line.limit
+
+
+def without_value(lines: Sequence[CheckLine]) -> str:
+    """What is to be said of checks that passed although there was nothing to measure."""
+    many = sum(line.verdict == "pass" and line.value is None for line in lines)
+    return f" ({many} of them without a value: there was nothing to compare with)" if many else ""
+
+
+def unbroken(text: str) -> str:
+    """``text`` in which no number stands on another line than its unit."""
+    return UNIT.sub("\\1\N{NO-BREAK SPACE}\\2", text)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -1,0 +1,111 @@
+"""Rows of columns as files: ``.npy`` for numbers, a JSON list for texts. Nothing is pickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+
+def save(values: Array, folder: Path, name: str) -> Path:
+    """Write ``values`` (first axis: rows) to ``folder/name`` with the ending that fits."""
+    path = folder / f"{name}{_ending(values)}"
+    path.write_bytes(content_of(values))
+    return path
+
+
+def load(path: Path) -> Array:
+    """What :func:`save` wrote. The ending is not looked at: a store's blob has none.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    return array_of(path.read_bytes())
+
+
+def pack(columns: Mapping[str, Array], path: Path) -> Path:
+    """Write several columns, whatever their names, as one file: a zip without compression.
+
+    The same columns give the same bytes.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, values in sorted(columns.items()):
+            archive.writestr(zipfile.ZipInfo(f"{name}{_ending(values)}"), content_of(values))
+    return path
+
+
+def unpack(path: Path) -> dict[str, Array]:
+    """What :func:`pack` wrote, by name.
+
+    Raises:
+        ValueError: it is none; or it is compressed, and could become larger than it is.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = [one.filename for one in archive.infolist() if one.compress_type]
+            if packed:
+                raise ValueError(f"must not be compressed, and {packed[0]} is")
+            entries = {one.filename: archive.read(one) for one in archive.infolist()}
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as fault:
+        raise ValueError(f"must be a whole zip archive: {fault}") from fault
+    return {name.rpartition(".")[0]: array_of(content) for name, content in entries.items()}
+
+
+def as_texts(values: Any) -> Array:
+    """A (nested) list of texts as an object array of Python ``str``.
+
+    Raises:
+        ValueError: something in it is not a text.
+    """
+    import numpy as np
+
+    texts: Array = np.array(values, dtype=object)
+    strange = [value for value in texts.reshape(-1) if not isinstance(value, str)]
+    if strange:
+        raise ValueError(f"must be a text, got {strange[0]!r}")
+    return texts
+
+
+def dtype_of(values: Array) -> str:
+    """As a TensorSpec says it: numpy's name, ``str`` for an object array of Python texts."""
+    if values.dtype != object:
+        return str(values.dtype)
+    return "str" if all(isinstance(value, str) for value in values.reshape(-1)) else "object"
+
+
+def content_of(values: Array) -> bytes:
+    """The file that holds ``values``."""
+    import numpy as np
+
+    if values.dtype == object:
+        return json.dumps(values.tolist(), ensure_ascii=False).encode()
+    stream = io.BytesIO()
+    np.save(stream, np.ascontiguousarray(values), allow_pickle=False)
+    return stream.getvalue()
+
+
+def array_of(content: bytes) -> Array:
+    """The inverse of :func:`content_of`.
+
+    Raises:
+        ValueError: it is neither ``.npy`` without objects, nor a JSON list of texts.
+    """
+    import numpy as np
+
+    if content[:1] == b"[":  # .npy begins with 0x93
+        return as_texts(json.loads(content))
+    loaded: Array = np.load(io.BytesIO(content), allow_pickle=False)
+    return loaded
+
+
+def _ending(values: Array) -> str:
+    return ".json" if values.dtype == object else ".npy"

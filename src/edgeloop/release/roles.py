@@ -1,0 +1,202 @@
+"""The signed metadata of a TUF repository: how a role's file is found, signed and written.
+
+``timestamp.json`` is written last, so that a kill leaves the old repository whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeloop import durable
+from edgeloop.clock import Clock
+from edgeloop.errors import KeyFileError, NotListedError
+from edgeloop.release import keys
+from edgeloop.release.keys import ROLES
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+    from tuf.api.metadata import Metadata, Role, Snapshot, Timestamp
+
+EXPIRES_DAYS = {"root": 365, "targets": 365, "channel": 90, "snapshot": 14, "timestamp": 14}
+TODO = "Free space and run again; what is published stays as it was"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyLine:
+    """What is known of one role's key; ``file`` is ``here``, ``not here`` or ``another key``."""
+
+    role: str
+    key: str
+    file: str
+    threshold: int
+    version: int
+    expires: str
+
+
+class Roles:
+    """The metadata of the repository in ``folder``, signed with the keys in ``keys``."""
+
+    def __init__(self, folder: Path, keys_folder: Path, clock: Clock) -> None:
+        self.folder, self.keys = folder, keys_folder
+        self._metadata, self._clock = folder / "metadata", clock
+
+    def exists(self) -> bool:
+        """Whether there is metadata at all."""
+        return (self._metadata / "timestamp.json").exists()
+
+    def channels(self) -> tuple[str, ...]:
+        """The roles that targets delegates to."""
+        delegations = self.load("targets").signed.delegations
+        return tuple(delegations.roles or ()) if delegations else ()
+
+    def newest_root(self) -> bytes:
+        """Root metadata as it is published now."""
+        return (self._metadata / self._file("root")).read_bytes()
+
+    def load(self, role: str) -> Metadata[Any]:
+        """A role's metadata as it is published now.
+
+        Raises:
+            NotListedError: the repository has none.
+        """
+        from tuf.api.metadata import Metadata
+
+        if not self.exists():
+            raise NotListedError(
+                f"repository {self.folder}",
+                "must have signed metadata",
+                todo="Run `edgeloop release keys`",
+            )
+        return Metadata.from_bytes((self._metadata / self._file(role)).read_bytes())
+
+    def trusted(self, role: str) -> Role:
+        """The ids of the keys that devices trust for a role, and how many of them must sign."""
+        if role in ROLES:
+            found: Role = self.load("root").signed.roles[role]
+        else:
+            found = self.load("targets").signed.delegations.roles[role]
+        return found
+
+    def signer(self, role: str) -> CryptoSigner:
+        """The key that devices trust for a role.
+
+        Raises:
+            KeyFileError: its file is missing or broken, or holds another key, whose signatures
+                devices would refuse.
+        """
+        self.settle(role)
+        trusted = self.trusted(role).keyids
+        found = keys.signer(self.keys, role)
+        if found.public_key.keyid not in trusted:
+            raise KeyFileError(
+                f"key file {self.keys / role}.pem",
+                "must be the key that devices trust for it",
+                got=f"key {found.public_key.keyid[:8]}",
+                todo=f"Put the file of key {trusted[0][:8]} back{keys.instead(role)};"
+                " nothing was published",
+            )
+        return found
+
+    def settle(self, role: str) -> None:
+        """Put a key that waited in its place, once devices trust it."""
+        waiting = keys.next_signer(self.keys, role)
+        if waiting is not None and waiting.public_key.keyid in self.trusted(role).keyids:
+            keys.take_over(self.keys, role)
+
+    def lines(self) -> list[KeyLine]:
+        """Every role with its key."""
+        return [self._line(role) for role in (*ROLES, *self.channels())]
+
+    def _line(self, role: str) -> KeyLine:
+        trusted, signed = self.trusted(role), self.load(role).signed
+        return KeyLine(
+            role=role,
+            key=trusted.keyids[0],
+            file=self._where(role),
+            threshold=trusted.threshold,
+            version=signed.version,
+            expires=signed.expires.date().isoformat(),
+        )
+
+    def _where(self, role: str) -> str:
+        if not self.has_key(role):
+            return "not here"
+        key = keys.signer(self.keys, role).public_key.keyid
+        return "here" if key in self.trusted(role).keyids else "another key"
+
+    def has_key(self, role: str) -> bool:
+        """Whether there is a key file for a role."""
+        return (self.keys / f"{role}.pem").is_file()
+
+    def expiry(self, role: str) -> datetime:
+        """Until when what is signed now is believed."""
+        now = datetime.fromtimestamp(self._clock.now(), UTC).replace(microsecond=0)
+        return now + timedelta(days=EXPIRES_DAYS[role if role in ROLES else "channel"])
+
+    def renew(self, role: str, metadata: Metadata[Any], *signers: CryptoSigner) -> int:
+        """Sign the next version of a role, with its own key if no other is given; its number."""
+        metadata.signed.version += 1
+        metadata.signed.expires = self.expiry(role)
+        self.save(role, metadata, signers or (self.signer(role),))
+        version: int = metadata.signed.version
+        return version
+
+    def publish(self, changed: Mapping[str, int]) -> None:
+        """Sign the next snapshot, with the versions that changed, and its timestamp."""
+        self.sign_timestamp(self.sign_snapshot(changed))
+
+    def sign_snapshot(self, changed: Mapping[str, int], *signers: CryptoSigner) -> int:
+        """The next snapshot, which nobody sees before a timestamp names it; its version."""
+        snapshot: Metadata[Snapshot] = self.load("snapshot")
+        for role, version in changed.items():
+            snapshot.signed.meta[f"{role}.json"] = meta_file(version)
+        return self.renew("snapshot", snapshot, *signers)
+
+    def sign_timestamp(self, snapshot: int, *signers: CryptoSigner) -> None:
+        """Publish the snapshot of this version."""
+        timestamp: Metadata[Timestamp] = self.load("timestamp")
+        timestamp.signed.snapshot_meta = meta_file(snapshot)
+        self.renew("timestamp", timestamp, *signers)
+
+    def save(self, role: str, metadata: Metadata[Any], signers: Sequence[CryptoSigner]) -> None:
+        """Sign a role's metadata and write it."""
+        metadata.signatures.clear()
+        for signer in signers:
+            metadata.sign(signer, append=True)
+        prefix = "" if role == "timestamp" else f"{metadata.signed.version}."
+        self.write(self._metadata / f"{prefix}{role}.json", metadata.to_bytes())
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write one file of the repository; whole or not at all.
+
+        Raises:
+            DiskFullError: no room; what is published stays as it was.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.write(path, data, thing=f"repository {self.folder}", todo=TODO)
+
+    def _file(self, role: str) -> str:
+        """The file of a role as the timestamp and the snapshot name it.
+
+        What a killed publication left beside them is not looked at, and is written over.
+        """
+        if role == "timestamp":
+            return "timestamp.json"
+        if role == "root":
+            found = self._metadata.glob("*.root.json")
+            return max(found, key=lambda path: int(path.name.partition(".")[0])).name
+        named = self.load("timestamp").signed.snapshot_meta.version
+        if role != "snapshot":
+            named = self.load("snapshot").signed.meta[f"{role}.json"].version
+        return f"{named}.{role}.json"
+
+
+def meta_file(version: int) -> Any:
+    """How a snapshot or a timestamp names a version."""
+    from tuf.api.metadata import MetaFile
+
+    return MetaFile(version)
