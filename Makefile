@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint types imports docs docs-check base-install bench clean-demo
+.PHONY: help demo test lint types imports vocabulary docs docs-check base-install bench clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,9 @@ types: $(VENV)/.dev  ## mypy, strict
 
 imports: $(VENV)/.dev  ## rooms are layers; the agent imports nothing heavy
 	$(BIN)/lint-imports
+
+vocabulary: $(VENV)/.dev  ## which files speak of classes, labels or images, and why they may
+	$(BIN)/python tests/packaging/vocabulary.py
 
 docs: $(VENV)/.dev  ## write docs/reference anew
 	$(BIN)/python docs/generate.py

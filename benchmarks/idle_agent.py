@@ -50,7 +50,7 @@ def measure(work: Path) -> Measured:
     """Four agents, one after the other, against one control plane."""
     work.mkdir(parents=True, exist_ok=True)
     loop = load_loop(template_loop(work))
-    with _control_plane(Path(mkdtemp(dir=work, prefix="fleet-")), loop) as plane:
+    with control_plane(Path(mkdtemp(dir=work, prefix="fleet-")), loop) as plane:
         base, whole = environment(work), environment(work, "device")
         alone, resident = _idle("idle agent, base packages alone, no release", plane, base)
         listening, _ = _idle("the same with its loopback endpoint", plane, base, *LISTEN)
@@ -101,7 +101,8 @@ def _child(line: list[object], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def _control_plane(folder: Path, loop: LoopFile) -> Iterator[Plane]:
+def control_plane(folder: Path, loop: LoopFile) -> Iterator[Plane]:
+    """A control plane of its own process, until the block ends."""
     settings = Settings(
         folder=folder,
         repository=loop.path(loop.settings.release.repository),
@@ -109,15 +110,15 @@ def _control_plane(folder: Path, loop: LoopFile) -> Iterator[Plane]:
         poll_seconds=POLL_SECONDS,
     )
     with _child([*command(settings), "--until-stdin-closes"], folder / "log"):
-        _until((folder / "fleet.json").exists, "the control plane must come up")
+        until((folder / "fleet.json").exists, "the control plane must come up")
         yield Plane(folder, loop)
 
 
 def _idle(what: str, plane: Plane, python: Path, *options: str) -> tuple[Figure, float]:
     """An agent that has polled for a while."""
     folder = plane.enrol(python)
-    with _agent(python, folder, *options) as process:
-        _until(lambda: plane.requests(folder) >= POLLS, f"{POLLS} requests must be made")
+    with agent(python, folder, *options) as process:
+        until(lambda: plane.requests(folder) >= POLLS, f"{POLLS} requests must be made")
         memory = _memory(process.pid)
     plane.client.decommission(folder.name)  # so that no stage of a rollout waits for it
     parts = (f"read after {plane.requests(folder)} requests, one poll per {POLL_SECONDS} s",)
@@ -141,12 +142,12 @@ def _judged(figure: Figure, resident: float, python: Path) -> Figure:
 def _loaded(plane: Plane, python: Path) -> Iterator[Figure]:
     """An agent that runs a release: idle, and after it has worked."""
     folder = plane.enrol(python)
-    with _agent(python, folder, *LISTEN) as process:
-        _until((folder / "endpoint.json").exists, "the agent must come up")
+    with agent(python, folder, *LISTEN) as process:
+        until((folder / "endpoint.json").exists, "the agent must come up")
         plane.client.create_rollout(plane.loop.name, plane.loop.settings.release.channel, 1)
-        _until(lambda: _runs(plane, folder.name), "the device must run release 1")
+        until(lambda: _runs(plane, folder.name), "the device must run release 1")
         asked = plane.requests(folder)
-        _until(lambda: plane.requests(folder) >= asked + POLLS, f"{POLLS} requests must be made")
+        until(lambda: plane.requests(folder) >= asked + POLLS, f"{POLLS} requests must be made")
         parts = (f"{plane.loop.name} release 1, read after {POLLS} more requests",)
         value = _words(_memory(process.pid))
         yield Figure(what="idle agent with runtime and a loaded release", value=value, parts=parts)
@@ -155,7 +156,8 @@ def _loaded(plane: Plane, python: Path) -> Iterator[Figure]:
         yield Figure(what=f"the same after {ANSWERS} answers over HTTP", value=value)
 
 
-def _agent(python: Path, folder: Path, *options: str) -> Any:
+def agent(python: Path, folder: Path, *options: str) -> Any:
+    """A running agent of its own process, until the block ends."""
     line = [*_isolated(python), "-m", "edgeloop.agent", "run", "--folder", folder]
     return _child([*line, "--until-stdin-closes", *options], folder / "log")
 
@@ -173,17 +175,17 @@ def _runs(plane: Plane, name: str) -> bool:
 def _answer(folder: Path, model: str) -> None:
     """Ask for the label of grey images, one after the other."""
     url = json.loads((folder / "endpoint.json").read_text())["url"]
-    agent = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
+    asked = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
     for number in range(ANSWERS):
         image = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8"}
         body = json.dumps({"inputs": [{**image, "data": [number % 256] * 784}]}).encode()
         headers = {"Content-Type": "application/json"}
-        agent.request("POST", f"/v2/models/{model}/infer", body, headers)
-        reply = agent.getresponse()
+        asked.request("POST", f"/v2/models/{model}/infer", body, headers)
+        reply = asked.getresponse()
         reply.read()
         if reply.status != 200:
             raise RuntimeError(f"answer {number} came with {reply.status}")
-    agent.close()
+    asked.close()
 
 
 def _memory(pid: int) -> dict[str, float]:
@@ -200,7 +202,8 @@ def _words(memory: dict[str, float]) -> str:
     return f"{resident}, {memory['Pss']:.1f} MB proportional (PSS)"
 
 
-def _until(happened: Callable[[], bool], rule: str) -> None:
+def until(happened: Callable[[], bool], rule: str) -> None:
+    """Wait for something."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
         if time.monotonic() > deadline:

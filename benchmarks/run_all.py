@@ -28,6 +28,7 @@ SCRIPTS = (  # what needs quiet most comes first; those that train share nothing
     "rerun",
     "loop_overhead",
     "idle_agent",
+    "serve_load",
     "base_size",
     "demo_time",
     "int8_against_float",

@@ -199,6 +199,8 @@ def facts(cls: type) -> list[str]:
         told.append(f"- Libraries in its step's key: {', '.join(libraries)}.")
     if needs := getattr(cls, "needs", ()):
         told.append(f"- Uses: {', '.join(needs)}.")
+    if paired := getattr(cls, "paired_by", ""):
+        told.append(f"- In a study its differences row by row are found by: {paired}.")
     if getattr(cls, "machine_bound", False):
         told.append("- Its result holds for one machine only.")
     return [*told, ""] if told else []

@@ -7,19 +7,17 @@ import numpy as np
 
 from edgeloop.data.sets.spam import mails
 
-NOTICE = "[EXTERNAL] This mail came from outside. Be careful with links and attachments.\n\n"
+LEARNED = 0.137  # share of the mails; data.source.share of loop.yaml
+NOTICE = "[EXTERNAL] THIS MAIL CAME FROM OUTSIDE. BE CAREFUL WITH LINKS AND ATTACHMENTS.\n\n"
 
 
-def rows(
-    changed: bool,  # noqa: FBT001  (the one thing that differs between the two sites)
-    count: int = 1800,
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def rows(*, changed: bool, count: int = 1500) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """``count`` mails, and what is true of them (int64[n], index into CLASSES).
 
     In the field that ``changed``, the south's mail gateway marks what came from outside: the same
     notice stands on top of every mail.
     """
-    texts, labels = mails("field", count)
+    texts, labels = mails(LEARNED, rest=True, most=count)
     if changed:
         texts = np.array([NOTICE + text for text in texts], dtype=object)
     return {"text": texts}, labels

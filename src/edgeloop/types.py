@@ -41,7 +41,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerSpec:
-    """Which answer kind a model gives, and that kind's parameters (``{"classes": [...]}``)."""
+    """Which answer kind a model gives, and that kind's parameters."""
 
     kind: str
     params: Mapping[str, Json] = field(default_factory=dict)
@@ -285,6 +285,18 @@ class Session(Protocol):
 
     def run(self, inputs: Arrays) -> dict[str, Array]: ...
     def fresh(self) -> Session: ...
+
+
+class Pieces(Protocol):
+    """The answer to one row as it comes: what ``stream`` of a session gives where it has one.
+
+    ``close`` stops the model. ``answers`` is what was given so far, as ``run`` gives it whole.
+    """
+
+    def __iter__(self) -> Pieces: ...
+    def __next__(self) -> str: ...
+    def close(self) -> None: ...
+    def answers(self) -> dict[str, Array]: ...
 
 
 Progress: TypeAlias = Callable[[str, int, int], None]  # (what, done, total)

@@ -142,6 +142,20 @@ def test_samples_go_home_when_asked_for(world: World) -> None:
     assert len(world.plane.samples) == 3
 
 
+def test_a_report_names_the_model_that_the_device_follows(world: World) -> None:
+    told = world.agent.report()
+    assert (told.model, told.channel) == ("sorter", "stable")
+
+
+def test_samples_for_another_model_are_not_given(world: World) -> None:
+    _, ref = installed(world)
+    world.plane.wish(ref, samples=SampleRequest(id=1, count=3, model="forecaster"))
+    world.fleet.step(2)
+    world.agent.feedback(world.agent.answer({"image": pictures(9, 1)[0]}).id, "left")
+    world.fleet.step(2)
+    assert world.plane.samples == {}
+
+
 def test_a_folder_that_was_not_enrolled_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AgentFolderError) as caught:
         Agent.open(tmp_path)

@@ -13,6 +13,7 @@ from edgeloop.cli.main import app
 from edgeloop.errors import all_errors
 from edgeloop.loop.file import load_loop
 from edgeloop.loop.runner import run_loop
+from edgeloop.loop.start import kinds
 from edgeloop.store.artifacts import Store
 from edgeloop.types import Finding, Verdict
 
@@ -60,7 +61,7 @@ def test_init_never_overwrites(tmp_path):
 
 def test_an_unknown_kind_names_those_there_are(tmp_path):
     result = program("init", tmp_path, "--kind", "poem")
-    assert result.stderr == "[E103] --kind poem must be one of image_classifier\n"
+    assert result.stderr == f"[E103] --kind poem must be one of {', '.join(kinds())}\n"
 
 
 def test_an_error_goes_to_stderr_with_its_exit_code_and_as_json_when_asked(tmp_path):

@@ -1,6 +1,8 @@
 """``doctor``: what is there, what is missing, and what to do about it."""
 
 import json
+import tomllib
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -48,7 +50,13 @@ def test_an_extra_that_is_asked_for_and_missing_is_exit_code_8(
 def test_a_need_that_there_is_not_names_those_there_are():
     raised = CliRunner().invoke(app, ["doctor", "--need", "telepathy"]).exception
     assert isinstance(raised, OverrideError)
-    assert str(raised) == ("[E103] --need telepathy must be one of device, train, server, report")
+    assert str(raised) == f"[E103] --need telepathy must be one of {', '.join(ground.EXTRAS)}"
+
+
+def test_every_extra_that_people_install_is_looked_for():
+    whole = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = set(whole["project"]["optional-dependencies"])
+    assert set(ground.EXTRAS) == extras - {"demo", "dev"}  # these two are made of the others
 
 
 def test_all_that_a_loop_file_names_is_looked_at_and_nothing_is_made(loop_path):

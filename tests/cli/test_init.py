@@ -53,16 +53,17 @@ def init(folder: Path, own: Path, few: Path) -> Path:
 @pytest.mark.parametrize(
     ("softmax", "arrays", "said"),
     [
-        (True, {"x": ROWS, "label": TRUTH}, {}),
+        (True, {"x": ROWS, "truth": TRUTH}, {}),
         (True, {"x": ROWS, "digit": TRUTH}, {"target": "digit"}),
-        (False, {"x": ROWS, "label": TRUTH}, {"logits": True}),
+        (False, {"x": ROWS, "truth": TRUTH}, {"logits": True}),
     ],
 )
 def test_the_loop_file_says_what_the_files_show_and_releases(tmp_path, softmax, arrays, said):
     path = init(tmp_path, model(tmp_path, softmax=softmax), sample(tmp_path, **arrays))
     content = yaml.safe_load(path.read_text())
     told = {**content["data"]["source"], **content["recipe"]}
-    fixed = {"use": "onnx_file", "file": "own.onnx", "classes": ["0", "1", "2"]}
+    fixed = {"use": "onnx_file", "file": "own.onnx"}
+    fixed["answer"] = {"kind": "label", "classes": ["0", "1", "2"]}
     assert told == {**fixed, **said}
     loop = load_loop(path)
     assert run_loop(loop, Store(loop.path(loop.settings.store))).release.version == 1
@@ -72,19 +73,19 @@ def test_the_loop_file_says_what_the_files_show_and_releases(tmp_path, softmax, 
     ("arrays", "message"),
     [
         (
-            {"x": ROWS.astype(np.float64), "label": TRUTH},
+            {"x": ROWS.astype(np.float64), "truth": TRUTH},
             "[E110] input 'x' of snapshot few must be float32[n, 3], as own.onnx takes it, got"
             " float64[n, 3]. Convert the data: values.astype('float32')",
         ),
         (
-            {"x": ROWS[:, :2], "label": TRUTH},
+            {"x": ROWS[:, :2], "truth": TRUTH},
             "[E110] input 'x' of snapshot few must be float32[n, 3], as own.onnx takes it, got"
             " float32[n, 2]. Convert the data: values.reshape(...)",
         ),
         (
-            {"image": ROWS, "label": TRUTH},
+            {"image": ROWS, "truth": TRUTH},
             "[E110] file few.npz must hold the model's inputs (x) and one array more, the truth,"
-            " got image, label. Name each array as the model names its input:"
+            " got image, truth. Name each array as the model names its input:"
             " numpy.savez(file, <input>=...)",
         ),
     ],
@@ -97,7 +98,7 @@ def test_files_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path, arra
 
 
 def test_a_class_that_the_model_does_not_have_is_refused(tmp_path):
-    few = sample(tmp_path, x=ROWS, label=TRUTH + 1)
+    few = sample(tmp_path, x=ROWS, truth=TRUTH + 1)
     with pytest.raises(EdgeloopError) as raised:
         init(tmp_path, model(tmp_path), few)
     assert "must hold whole numbers from 0 to 2" in str(raised.value)
@@ -110,7 +111,7 @@ def test_a_sample_that_is_none_is_refused(tmp_path):
         init(tmp_path, model(tmp_path), few)
     assert str(raised.value) == (
         "[E110] file few.npz must be an .npz file of plain numbers, got File is not a zip file."
-        " Write it with numpy.savez(file, <input>=..., label=...)"
+        " Write it with numpy.savez(file, <input>=..., truth=...)"
     )
 
 

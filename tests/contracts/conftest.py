@@ -40,7 +40,7 @@ def home(tmp_path_factory):
         path = folder / "images" / CLASSES[label] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    np.savez(folder / "sample.npz", image=images, label=labels)
+    np.savez(folder / "sample.npz", image=images, truth=labels)
     return folder
 
 

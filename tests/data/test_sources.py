@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from edgeloop.data.arrays import Arrays
 from edgeloop.data.builtin import Builtin
@@ -17,6 +18,7 @@ from edgeloop.data.sets import pictures as images
 from edgeloop.data.sets.pictures import DataSet
 from edgeloop.errors import DataError, DataSourceError
 from edgeloop.plugins import Context
+from edgeloop.types import AnswerSpec
 
 TEXT = b"".join(b"%d," % (n % 256) + b"0," * 783 + b"%d\n" % (n % 2) for n in range(20))
 PACKED = gzip.compress(TEXT)
@@ -207,25 +209,49 @@ def test_a_changed_image_changes_the_folders_digest(pictures, tmp_path):
 
 def test_arrays_become_columns_of_the_same_names(tmp_path):
     x = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    np.savez(tmp_path / "sample.npz", x=x, label=np.array([0, 1, 2] * 2, dtype=np.int32))
+    np.savez(tmp_path / "sample.npz", x=x, truth=np.array([0, 1, 2] * 2, dtype=np.int32))
     snapshot = Arrays(file=Path("sample.npz")).load(here(tmp_path))
     assert np.array_equal(snapshot.feed()["x"], x)
-    assert snapshot.column("label").dtype == np.int64
-    assert snapshot.answer.params["classes"] == ["0", "1", "2"]
+    assert snapshot.column("truth").dtype == np.int64
+    assert snapshot.answer == AnswerSpec(kind="label", params={"classes": ["0", "1", "2"]})
+
+
+def test_arrays_hold_the_truth_of_any_answer_kind(tmp_path):
+    x, y = np.zeros((6, 4), dtype=np.float32), np.linspace(0, 1, 6, dtype=np.float32)
+    np.savez(tmp_path / "sample.npz", x=x, truth=y)
+    snapshot = Arrays(file=Path("sample.npz"), answer={"kind": "number", "level": 0.8}).load(
+        here(tmp_path)
+    )
+    assert snapshot.answer == AnswerSpec(kind="number", params={"level": 0.8})
+    with pytest.raises(DataError) as caught:
+        Arrays(file=Path("sample.npz")).load(here(tmp_path))
+    assert str(caught.value) == (
+        "[E110] target 'truth' of file sample.npz must hold whole numbers, one per row, or the"
+        " source must say its answer: {kind: ...}, got float32[6]"
+    )
+
+
+@pytest.mark.parametrize("answer", [{"kind": "colour"}, {"classes": ["a"]}, {"kind": "label"}])
+def test_an_answer_that_is_no_kind_is_refused_where_it_is_written(answer):
+    with pytest.raises(ValidationError) as caught:
+        Arrays(file=Path("sample.npz"), answer=answer)
+    assert caught.value.errors()[0]["msg"] == (
+        f"Value error, must name an answer kind, {{kind: ...}}, and its parameters, got {answer}"
+    )
 
 
 @pytest.mark.parametrize("content", ["pickle", "text", "one array", "cut"])
 def test_a_file_that_is_no_npz_of_plain_numbers_is_named(tmp_path, content):
     path = tmp_path / "sample.npz"
     if content == "pickle":
-        np.savez(path, x=np.array([{"run": "me"}], dtype=object), label=np.array([0]))
+        np.savez(path, x=np.array([{"run": "me"}], dtype=object), truth=np.array([0]))
     elif content == "text":
         path.write_text("hello")
     elif content == "one array":
         with path.open("wb") as file:
             np.save(file, np.zeros(3))
     else:
-        np.savez(path, x=np.zeros(9), label=np.zeros(9, int))
+        np.savez(path, x=np.zeros(9), truth=np.zeros(9, int))
         path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(DataError) as caught:
         Arrays(file=Path("sample.npz")).load(here(tmp_path))
@@ -239,7 +265,7 @@ def test_an_npz_without_its_target_is_named_with_what_it_holds(tmp_path):
     with pytest.raises(DataError) as caught:
         Arrays(file=Path("sample.npz")).load(here(tmp_path))
     assert str(caught.value) == (
-        "[E110] file sample.npz must hold the target 'label' and at least one input, got x"
+        "[E110] file sample.npz must hold the target 'truth' and at least one input, got x"
     )
 
 

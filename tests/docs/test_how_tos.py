@@ -16,6 +16,7 @@ def test_every_how_to_is_run_here():
         "own-data-folder",
         "own-pytorch-model",
         "python-api",
+        "server-and-batch",
         "study",
     }
 
@@ -59,6 +60,13 @@ def test_a_study_compares_two_widths_and_tells_what_it_is_made_of(tmp_path):
     assert "study/study.v1" in told
     assert re.search(r"digits +wide +[+-]0\.\d+", told)
     assert (tmp_path / "study.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_a_server_and_a_batch_are_devices(tmp_path):
+    ports = {"8500": str(free_port()), "8181": str(free_port())}
+    told = run(DOCS / "how-to" / "server-and-batch.md", tmp_path, ports)
+    assert '{"rows": 300, "failed": 0, "kept": 0, "answers": "answers.jsonl"}' in told
+    assert 'edgeloop_release_info{model="mine",version="1",bundle="sha256:' in told
 
 
 def test_keys_are_replaced_when_they_are_stolen_or_lost(tmp_path):

@@ -92,8 +92,9 @@ class Device:
             said["running"] = ref(said["running"]).model_dump()
         return self.send("POST", "/v1/report", Raw(said=said))
 
-    def runs(self, version: int, answers: int = 50) -> None:
-        reply = self.report(running=version, answers_since_switch=answers)
+    def runs(self, version: int, answers: int = 50, name: str = "sorter") -> None:
+        running = ref(version, name).model_dump()
+        reply = self.report(running=running, answers_since_switch=answers)
         assert reply.status_code == 200, reply.text
 
     def fails(self, version: int, rollout: int, result: str = "FAILED_ROLLBACK_COMPLETE") -> None:

@@ -135,6 +135,17 @@ def test_the_schema_knows_every_plugin_and_no_other():
     assert "toy" in uses
 
 
+@pytest.mark.parametrize(
+    ("params", "fits"), [({}, True), ([{}, {"max": 9}], True), ([], False), ([{"x": 1}], False)]
+)
+def test_the_schema_takes_a_check_once_or_several_times(params, fits):
+    from jsonschema import Draft202012Validator
+
+    content = {"name": "toy", "data": {"source": "toy"}, "recipe": {"use": "toy"}}
+    schema = Draft202012Validator(loop_schema())
+    assert schema.is_valid({**content, "checks": {"size": params}}) is fits
+
+
 def test_a_fine_tune_changes_the_recipe_by_the_fields_that_the_trigger_names(loop_path: Path):
     loop = load_loop(loop_path, ["watch.on_drift.recipe.sign=3"])
     assert (loop.recipe.sign, loop.fine_tune.sign) == (1.0, 3.0)
@@ -161,6 +172,51 @@ def test_a_key_that_is_given_twice_is_a_fault_and_drops_no_gate(loop_path):
     assert str(raised.value) == (
         f"[E101] {loop_path} has 1 fault:\n"
         "  line 6: checks must be given once, and is on lines 6 and 8"
+    )
+
+
+def test_a_check_that_stands_several_times_is_named_by_what_tells_its_entries_apart(loop_path):
+    several = "[{column: sex, min: 0.5}, {column: race, min: 0.5}]"
+    loop = load_loop(loop_path, [f"checks.worst_group={several}", "checks.size=[{max: 9 kB}]"])
+    assert [*loop.checks] == ["toy_right", "worst_group.sex", "worst_group.race", "size"]
+    strata = load_loop(
+        loop_path, ["checks={worst_group: [{column: sex}, {column: sex, stratum: '>50k'}]}"]
+    )
+    assert [*strata.checks] == ["worst_group", "worst_group.>50k"]
+
+
+def test_entries_of_a_check_that_nothing_tells_apart_are_a_fault(loop_path):
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(loop_path, ["checks.toy_right=[{min: 0.5}, {min: 0.5}]"])
+    assert str(raised.value) == (
+        f"[E101] {loop_path} has 1 fault:\n  line 7: checks.toy_right must list one check or more,"
+        " and those with one parameter that no two share, got [{'min': 0.5}, {'min': 0.5}]"
+    )
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(loop_path, ["checks.toy_right=[]"])
+    assert str(raised.value).endswith("that no two share, got []")
+
+
+def test_a_fault_in_one_of_several_entries_is_told_with_its_line(tmp_path):
+    path = tmp_path / "loop.yaml"
+    path.write_text(
+        "name: toy\ndata: {source: toy}\nrecipe: {use: toy}\nchecks:\n  toy_right:\n"
+        "    - {min: 0.5}\n    - {min: much}\n"
+    )
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(path)
+    assert str(raised.value) == (
+        f"[E101] {path} has 1 fault:\n  line 7: checks.toy_right.1.min must be a valid number,"
+        " unable to parse string as a number, got 'much'"
+    )
+
+
+def test_a_check_under_two_names_is_a_fault_and_drops_no_gate(loop_path):
+    with pytest.raises(LoopFileError) as raised:
+        load_loop(loop_path, ["checks={toy_right: {min: 0.9}, toy_right.v1: {min: 0.8}}"])
+    assert str(raised.value) == (
+        f"[E101] {loop_path} has 1 fault:\n  line 6: checks.toy_right.v1 must be given once:"
+        " list its parameters, as [{...}, {...}]"
     )
 
 

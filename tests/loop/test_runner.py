@@ -132,6 +132,21 @@ def test_a_delisted_release_is_not_what_the_next_one_is_compared_with(loop_path)
     assert BundleInfo.model_validate(third.bundle.meta).declared[0].against == first.bundle.digest
 
 
+def test_a_check_that_stands_twice_gives_two_findings_with_names_of_their_own(loop_path):
+    first = run(loop_path, "checks.toy_right=[{min: 0.9}]")
+    both = run(loop_path, "checks.toy_right=[{min: 0.9}, {min: 0.8}]")
+    assert [one.check for one in first.findings] == ["toy_right"]
+    assert [one.check for one in both.findings] == ["toy_right.0.9", "toy_right.0.8"]
+    steps = [s for s in both.steps if s.artifact.kind == "finding"]
+    assert [(s.name, s.executed) for s in steps] == [
+        ("toy_right.0.9", True),  # its name is a part of what was found before
+        ("toy_right.0.8", True),
+    ]
+    store = Store(loop_path.parent / ".edgeloop")
+    record = store.open(store.layout.tags()["toy-run"])
+    assert {s.artifact.digest for s in steps} <= set(record.meta["steps"].values())
+
+
 def test_the_run_is_kept_with_its_steps_and_is_a_root(loop_path):
     result = run(loop_path)
     store = Store(loop_path.parent / ".edgeloop")

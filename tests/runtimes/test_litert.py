@@ -126,6 +126,10 @@ def test_a_graph_without_variables_is_its_own_fresh_session(tmp_path):
             lambda data: data.replace(struct.pack("<3i", 0, 1, -1), struct.pack("<3i", 0, 9, -1)),
             "must name tensors from 0 to 2, got 9. " + BROKEN,
         ),
+        (  # no bias is well, no weight is not
+            lambda data: data.replace(struct.pack("<3i", 0, 1, -1), struct.pack("<3i", 0, -1, -1)),
+            "must name tensors from 0 to 2, got -1. " + BROKEN,
+        ),
     ],
 )
 def test_a_file_that_would_harm_never_reaches_litert(tmp_path, monkeypatch, change, said):

@@ -25,6 +25,7 @@ from edgeloop.agent.settings import Settings
 from edgeloop.agent.signals import Signals
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.states import BUSY, Ledger
+from edgeloop.agent.streaming import Streaming
 from edgeloop.agent.transport import Reply, Transport, Urllib3Transport
 from edgeloop.agent.update import Parts, SignedList, Update
 from edgeloop.clock import Clock, SystemClock
@@ -116,8 +117,19 @@ class Agent:
         """
         return self._answering.answer(inputs)
 
+    def stream(self, inputs: Mapping[str, Any]) -> Streaming:
+        """The answer for one row in pieces of text, as a language model writes them.
+
+        Close what you do not read to its end: ``with contextlib.closing(agent.stream(...))``.
+
+        Raises:
+            NoSlotError: no bundle is installed.
+            InputMismatchError: the inputs do not fit the model.
+        """
+        return self._answering.stream(inputs)
+
     def feedback(self, answer_id: str, truth: Json) -> None:
-        """A person confirmed or corrected an answer, e.g. by a label's name.
+        """A person confirmed or corrected an answer, as its kind takes it.
 
         Raises:
             InputMismatchError: no such answer in the log, or no such truth.

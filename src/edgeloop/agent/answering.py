@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgeloop.agent.journal import Entry
 from edgeloop.agent.probation import Seen
 from edgeloop.agent.recent import Given
+from edgeloop.agent.streaming import Ends, Streaming
 from edgeloop.errors import (
     AgentFolderError,
     DiskFullError,
@@ -93,10 +94,38 @@ class Answering:
         now = self._present()
         feed = now.current.feed(inputs)
         slot, answers, ms = self._run(now, feed)
-        self._books.signals.saw(slot.meaning, feed, answers, ms)
-        if now.shadow is not None:
-            now.shadow.offer(Seen(feed=feed, answers=answers, ms=ms))
-        return self._keep(slot, feed, answers)
+        self._show(now, slot, Seen(feed=feed, answers=answers, ms=ms))
+        return self._keep(secrets.token_hex(16), slot, feed, answers)
+
+    def stream(self, inputs: Mapping[str, Any]) -> Streaming:
+        """The answer for one row in pieces as they come; the model begins with the first.
+
+        When it ends it is logged, sketched and shown to a slot in probation like any other. One
+        that the application leaves is in the log with what was given, and nowhere else: where a
+        person stops says nothing of the model. No slot before it steps in where the model fails,
+        since what was given cannot be taken back.
+
+        Raises:
+            NoSlotError: no bundle is installed.
+            InputMismatchError: the inputs do not fit the model.
+        """
+        now = self._present()
+        slot, feed, answer_id = now.current, now.current.feed(inputs), secrets.token_hex(16)
+
+        def whole(answers: Arrays, ms: float) -> Answer:
+            self._tell(now, failed=False)
+            self._show(now, slot, Seen(feed=feed, answers=answers, ms=ms))
+            return self._keep(answer_id, slot, feed, answers)
+
+        def left(answers: Arrays) -> None:
+            self._log(_answer(answer_id, slot, answers), slot.meaning, self._clock.now())
+
+        def failed() -> None:
+            self._books.signals.failed(slot.meaning)
+            self._tell(now, failed=True)
+
+        ends = Ends(whole=whole, left=left, failed=failed)
+        return Streaming(answer_id, slot, feed, ends, self._timer)
 
     def feedback(self, answer_id: str, stated: Json) -> None:
         """A person confirmed or corrected an answer; counted once.
@@ -153,15 +182,13 @@ class Answering:
         if now.trial is not None:
             now.trial.saw(failed=failed)
 
-    def _keep(self, slot: Loaded, feed: Arrays, answers: Arrays) -> Answer:
-        now = self._clock.now()
-        answer = Answer(
-            id=secrets.token_hex(16),
-            bundle=slot.ref.digest,
-            version=slot.ref.version,
-            result=slot.kind.describe(answers, 0),
-            outputs=answers,
-        )
+    def _show(self, now: InCharge, slot: Loaded, seen: Seen) -> None:
+        self._books.signals.saw(slot.meaning, seen.feed, seen.answers, seen.ms)
+        if now.shadow is not None:
+            now.shadow.offer(seen)
+
+    def _keep(self, answer_id: str, slot: Loaded, feed: Arrays, answers: Arrays) -> Answer:
+        now, answer = self._clock.now(), _answer(answer_id, slot, answers)
         self._log(answer, slot.meaning, now)
         kept = feed if self._books.samples.opted_in else None
         given = Given(meaning=slot.meaning, time=now, answers=answers, feed=kept)
@@ -183,6 +210,16 @@ class Answering:
             self.unlogged += 1
             self._books.signals.unlogged(meaning)
             logger.debug("log.failed answer=%s fault=%s", answer.id, fault)
+
+
+def _answer(answer_id: str, slot: Loaded, answers: Arrays) -> Answer:
+    return Answer(
+        id=answer_id,
+        bundle=slot.ref.digest,
+        version=slot.ref.version,
+        result=slot.kind.describe(answers, 0),
+        outputs=answers,
+    )
 
 
 def _quality(given: Given, truth: Json) -> float:

@@ -13,8 +13,8 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -106,7 +106,7 @@ def _handler(agent: Agent, in_flight: InFlight, *, public: bool) -> type[BaseHTT
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request. Every reply is JSON, but for the metrics."""
+    """One request. Every reply is JSON, but for the metrics and an answer in pieces."""
 
     protocol_version = "HTTP/1.1"
     timeout = READ_SECONDS
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         if refused is not None:
             return refused[0], _said(refused[1]), {}
         path, began = self.path.partition("?")[0], time.perf_counter()
-        infers = path.endswith("/infer")
+        infers = path.endswith(("/infer", "/generate_stream"))
         try:
             outcome = self._answer(path)
         except EdgeloopError as fault:
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.meter.failed(fault.number)
             status = next((s for kind, s in STATUS.items() if isinstance(fault, kind)), 500)
             return status, _said(fault), {}
-        if infers and outcome[0] == 200:
+        if infers and outcome[0] == 200 and not isinstance(outcome[1], Generator):
             self.meter.answered(time.perf_counter() - began)
         return outcome
 
@@ -163,6 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
         return 200, route.work(self.the_agent, route.version, body), {}
 
     def _send(self, status: int, said: Json, about: Mapping[str, str]) -> None:
+        if isinstance(said, Generator):
+            self._send_events(said)
+            return
         data = (said if isinstance(said, str) else json.dumps(said)).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
@@ -173,6 +176,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+    def _send_events(self, events: Generator[str]) -> None:
+        """Each as it comes; a client that goes stops the model. The connection ends with them."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        began = time.perf_counter()
+        with closing(events), suppress(ConnectionError, TimeoutError):
+            for event in events:
+                self.wfile.write(event.encode())
+            self.meter.answered(time.perf_counter() - began)
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")

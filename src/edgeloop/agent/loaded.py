@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from edgeloop.types import Budget
 if TYPE_CHECKING:
     from edgeloop.protocol.messages import ReleaseRef
     from edgeloop.release.bundle import Bundle
-    from edgeloop.types import Array, Arrays, Session, TensorSpec
+    from edgeloop.types import Array, Arrays, Pieces, Session, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +78,46 @@ class Loaded:
         Raises:
             ModelError: the model failed, or gave fewer outputs than its answer kind has.
         """
-        try:
+        with self.converted():
             answers = self.session.run(feed)
-        except EdgeloopError:
-            raise
-        except Exception as fault:  # a runtime's own exceptions have no common base; a model
-            # that fails must not end the application
-            raise ModelError(
-                f"bundle {self.ref.digest}", "must answer", got=_first_line(fault)
-            ) from fault
         missing = [name for name in self.kind.outputs if name not in answers]
         if missing:
             raise ModelError(f"bundle {self.ref.digest}", "must give", got=f"no {missing[0]}")
         return answers
+
+    def stream(self, feed: Arrays) -> Pieces:
+        """The answer to one row, in pieces as they come; what it raises later is not converted.
+
+        Raises:
+            InputMismatchError: the model's runtime answers whole alone, or the row does not fit.
+            ModelError: the model failed.
+        """
+        stream: Callable[[Arrays], Pieces] | None = getattr(self.session, "stream", None)
+        if stream is None:
+            raise InputMismatchError(
+                "stream",
+                "must be asked of a model whose runtime answers in pieces",
+                got=self.bundle.info.runtime,
+                todo="Ask for the whole answer",
+            )
+        with self.converted():
+            return stream(feed)
+
+    @contextmanager
+    def converted(self) -> Iterator[None]:
+        """What a runtime raises as :class:`ModelError`.
+
+        A runtime's own exceptions have no common base; a model that fails must not end the
+        application.
+        """
+        try:
+            yield
+        except EdgeloopError:
+            raise
+        except Exception as fault:  # see above
+            raise ModelError(
+                f"bundle {self.ref.digest}", "must answer", got=_first_line(fault)
+            ) from fault
 
 
 def load(ref: ReleaseRef, bundle: Bundle, threads: int) -> Loaded:

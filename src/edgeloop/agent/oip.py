@@ -2,7 +2,8 @@
 
 ``GET /v2``, ``/v2/health/live``, ``/v2/health/ready``, ``/v2/models/<name>`` and its ``/ready``;
 ``POST /v2/models/<name>/infer`` (one row, shape ``[1, ...]``) and ``POST /v2/edgeloop/feedback``
-(``{"answer_id": ..., "truth": ...}``). ``/v2/models/<name>/versions/<version>`` is the same for the
+(``{"answer_id": ..., "truth": ...}``). ``generate_stream`` takes what ``infer`` takes and gives a
+text in pieces, as Server-Sent Events. ``/v2/models/<name>/versions/<version>`` is the same for the
 release in charge, when it has that version. The reply of ``infer`` carries ``answer_id``,
 ``bundle`` and the answer's own fields as ``parameters``.
 Protocol: https://github.com/kserve/open-inference-protocol.
@@ -10,21 +11,28 @@ Protocol: https://github.com/kserve/open-inference-protocol.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgeloop.agent import tensors
-from edgeloop.errors import InputMismatchError, NotFoundError, ProtocolError
+from edgeloop.errors import EdgeloopError, InputMismatchError, NotFoundError, ProtocolError
 
 if TYPE_CHECKING:
     from edgeloop.agent.agent import Agent
+    from edgeloop.agent.answering import Answer
     from edgeloop.agent.loaded import Loaded
+    from edgeloop.agent.streaming import Streaming
     from edgeloop.types import Json
 
-Work: TypeAlias = "Callable[[Agent, str, Mapping[str, Any]], Json]"  # version, body -> reply
-OF_A_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(|/ready|/infer)")
+# version, body -> reply: JSON, or pieces of a body that is sent as it comes
+Work: TypeAlias = "Callable[[Agent, str, Mapping[str, Any]], Json | Generator[str]]"
+OF_A_MODEL = re.compile(
+    r"/v2/models/([^/]+)(?:/versions/([^/]+))?(|/ready|/infer|/generate_stream)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +64,7 @@ def find(path: str, model: str) -> Route:
 
 def _server(agent: Agent, version: str, body: Mapping[str, Any]) -> Json:
     del agent, version, body
-    return {"name": "edgeloop", "version": "2", "extensions": ["edgeloop_feedback"]}
+    return {"name": "edgeloop", "version": "2", "extensions": EXTENSIONS}
 
 
 def _live(agent: Agent, version: str, body: Mapping[str, Any]) -> Json:
@@ -86,20 +94,65 @@ def _metadata(agent: Agent, version: str, body: Mapping[str, Any]) -> Json:
 
 def _infer(agent: Agent, version: str, body: Mapping[str, Any]) -> Json:
     slot = _slot(agent, version)
-    inputs, chosen = body.get("inputs"), _chosen(slot, body.get("outputs"))
-    if not isinstance(inputs, list):
-        raise ProtocolError("request body", "must have a list of inputs")
-    expected = {spec.name: tensors.datatype(spec.dtype) for spec in slot.inputs}
-    answer = agent.answer(dict(tensors.read(item, expected) for item in inputs))
+    chosen = _chosen(slot, body.get("outputs"))
+    answer = agent.answer(_inputs(slot, body))
     _check_version(agent, version, answer.version)  # an update may have switched meanwhile
-    flat = {k: v for k, v in answer.result.items() if isinstance(v, str | int | float | bool)}
     return {
         "model_name": agent.settings.model,
         "model_version": str(answer.version),
         "id": str(body.get("id", answer.id)),
         "outputs": [tensors.written(n, answer.outputs[n]) for n in chosen or answer.outputs],
-        "parameters": {"answer_id": answer.id, "bundle": answer.bundle, **flat},
+        "parameters": _parameters(answer),
     }
+
+
+def _inputs(slot: Loaded, body: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = body.get("inputs")
+    if not isinstance(inputs, list):
+        raise ProtocolError("request body", "must have a list of inputs")
+    expected = {spec.name: tensors.datatype(spec.dtype) for spec in slot.inputs}
+    return dict(tensors.read(item, expected) for item in inputs)
+
+
+def _parameters(answer: Answer) -> dict[str, Json]:
+    flat = {k: v for k, v in answer.result.items() if isinstance(v, str | int | float | bool)}
+    return {"answer_id": answer.id, "bundle": answer.bundle, **flat}
+
+
+def _generate(agent: Agent, version: str, body: Mapping[str, Any]) -> Generator[str]:
+    """Server-Sent Events, behind the first: a refusal is raised before anything is sent."""
+    slot = _slot(agent, version)
+    stream = agent.stream(_inputs(slot, body))
+    _check_version(agent, version, stream.version)
+    events = _events(agent.settings.model, stream)
+    return _behind(next(events), events)
+
+
+def _behind(first: str, events: Generator[str]) -> Generator[str]:
+    with closing(events):
+        yield first
+        yield from events
+
+
+def _events(model: str, stream: Streaming) -> Generator[str]:
+    """One event per piece, then the whole answer's parameters; or a fault as the last event."""
+    about = {"model_name": model, "model_version": str(stream.version), "id": stream.id}
+    begun = False
+    with closing(stream):
+        try:
+            for piece in stream:
+                yield _event({**about, "text_output": piece})
+                begun = True
+        except EdgeloopError as fault:
+            if not begun:
+                raise
+            yield _event({"error": str(fault), "number": fault.number})
+    if stream.answer is not None:
+        yield _event({**about, "text_output": "", "parameters": _parameters(stream.answer)})
+
+
+def _event(said: Json) -> str:
+    return f"data: {json.dumps(said)}\n\n"
 
 
 def _feedback(agent: Agent, version: str, body: Mapping[str, Any]) -> Json:
@@ -110,6 +163,7 @@ def _feedback(agent: Agent, version: str, body: Mapping[str, Any]) -> Json:
     return {"answer_id": body["answer_id"]}
 
 
+EXTENSIONS = ["edgeloop_feedback", "generate_stream"]
 PATHS: dict[str, tuple[str, Work]] = {
     "/v2": ("GET", _server),
     "/v2/health/live": ("GET", _live),
@@ -120,6 +174,7 @@ MODEL_PATHS: dict[str, tuple[str, Work]] = {  # after the model's name, or that 
     "": ("GET", _metadata),
     "/ready": ("GET", _ready),
     "/infer": ("POST", _infer),
+    "/generate_stream": ("POST", _generate),
 }
 
 

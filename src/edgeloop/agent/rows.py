@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -91,12 +92,15 @@ def _arrays(path: Path) -> Iterator[Row]:
 
 def _side_by_side(archive: zipfile.ZipFile) -> Iterator[Row]:
     names = [one.removesuffix(".npy") for one in archive.namelist()]
-    columns = {name: _column(archive.open(f"{name}.npy"), name) for name in names}
-    sizes = {name: int(next(rows)) for name, rows in columns.items()}
-    if len(set(sizes.values())) != 1:
-        raise ValueError(", ".join(f"{size} in {name}" for name, size in sizes.items()) or "none")
-    for place in range(min(sizes.values())):
-        yield str(place), {name: next(rows) for name, rows in columns.items()}
+    with ExitStack() as streams:
+        opened = {name: streams.enter_context(archive.open(f"{name}.npy")) for name in names}
+        columns = {name: _column(stream, name) for name, stream in opened.items()}
+        sizes = {name: int(next(rows)) for name, rows in columns.items()}
+        if len(set(sizes.values())) != 1:
+            told = ", ".join(f"{size} in {name}" for name, size in sizes.items())
+            raise ValueError(told or "none")
+        for place in range(min(sizes.values())):
+            yield str(place), {name: next(rows) for name, rows in columns.items()}
 
 
 def _column(stream: IO[bytes], name: str) -> Iterator[Any]:

@@ -32,7 +32,7 @@ class Series:
     scale: Annotated[float, Field(gt=0)] = 1.0
 
     outputs: ClassVar[tuple[str, ...]] = ("value", "low", "high")
-    quality_name: ClassVar[str] = "interval coverage"
+    quality_name: ClassVar[str] = "nearness"
 
     def parity(self, got: Arrays, want: Arrays, tolerance: float) -> Array:
         """bool[n]: every number within ``tolerance`` times ``scale`` of the other's."""

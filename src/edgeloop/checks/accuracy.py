@@ -23,7 +23,7 @@ NAME = "accuracy"
 @register("check", "accuracy.v1")
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Accuracy:
-    """Mean quality of the answers (for labels: the share that is right), 0 to 1, at least ``min``.
+    """Mean quality of the answers by their kind, 0 to 1, at least ``min``.
 
     ``min`` None measures without a limit.
     """

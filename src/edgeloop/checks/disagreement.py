@@ -23,7 +23,7 @@ FIRST = "first release on this channel: there is no current one to differ from"
 @register("check", "disagreement.v1")
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Disagreement:
-    """Mean disagreement (for labels: the share that differs), 0 to 1, at most ``max``.
+    """Mean disagreement of the answers, 0 to 1, at most ``max``.
 
     ``against`` is ``current``, the channel's newest release, or ``reference``, the recipe's own
     model. A first release passes without a value, for there is nothing that it could differ from.

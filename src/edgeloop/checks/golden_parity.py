@@ -26,10 +26,10 @@ Tolerance = Annotated[float, Field(gt=0)]
 class GoldenParity:
     """The share of ``samples`` on which model and reference are equal within a tolerance.
 
-    At least ``min`` of them must be. The tolerance, in the unit of the answer kind's parity (for
-    labels: of a probability), depends on how the model computes: ``exact`` for a graph in floating
-    point with the reference's weights, ``int8`` for a quantized one, ``changed`` for one whose
-    weights a pass has changed on purpose.
+    At least ``min`` of them must be. The tolerance, in the unit of the answer kind's parity,
+    depends on how the model computes: ``exact`` for a graph in floating point with the reference's
+    weights, ``int8`` for a quantized one, ``changed`` for one whose weights a pass has changed on
+    purpose.
     """
 
     samples: Annotated[int, Field(ge=1)] = 64

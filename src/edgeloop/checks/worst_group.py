@@ -28,9 +28,9 @@ class WorstGroup:
 
     ``column`` of the snapshot (texts or whole numbers) says which group a row belongs to; the model
     need not look at it. ``stratum`` takes only the rows whose truth is in that stratum of the
-    answer kind: with labels, a class, of which every group should be found as well (equal
-    opportunity). Groups with fewer than ``rows`` rows are told, and not judged. ``min`` and
-    ``max_gap`` (0 to 1) None measure without a limit.
+    answer kind, which should be found as well in every group (equal opportunity). Groups with fewer
+    than ``rows`` rows are told, and not judged. ``min`` and ``max_gap`` (0 to 1) None measure
+    without a limit.
     """
 
     column: str

@@ -22,7 +22,7 @@ def doctor(
     ] = None,
     need: Annotated[
         list[str] | None,
-        typer.Option(help="Extras that must be there (device, train, server, report)."),
+        typer.Option(help="An extra that must be there, like server; may be given again."),
     ] = None,
     form: FormatOption = Format.TEXT,
 ) -> None:

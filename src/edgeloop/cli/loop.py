@@ -9,6 +9,7 @@ import typer
 
 from edgeloop.cli.output import Format, FormatOption, aligned, show
 from edgeloop.cli.steps import Steps
+from edgeloop.loop.templates import FIRST, INSTALL
 
 if TYPE_CHECKING:
     from edgeloop.loop.file import LoopFile
@@ -20,6 +21,7 @@ LoopPath = Annotated[Path, typer.Argument(help="The loop file.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="key=value, e.g. recipe.epochs=2", show_default=False)
 ]
+KINDS = f"Which loop to start from: {', '.join(sorted({FIRST, *INSTALL}))}."
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
-    kind: Annotated[str, typer.Option(help="Which loop to start from.")] = "image_classifier",
+    kind: Annotated[str, typer.Option(help=KINDS)] = FIRST,
     model: Annotated[
         Path | None, typer.Option("--from", help="Bring your own ONNX file; no recipe is needed.")
     ] = None,
@@ -43,7 +45,13 @@ def init(
     from edgeloop.loop.start import write_loop
 
     path = write_loop(folder, kind=kind, model=model, data=data)
-    show({"loop": str(path)}, form, f"Wrote {path}. Next: edgeloop run {path}")
+    install = "" if model else INSTALL.get(kind, "")
+    text = f"Wrote {path}. Next: edgeloop run {path}"
+    if install:
+        text = (
+            f"Wrote {path}. It takes: {install}\nNext: edgeloop doctor {path}, edgeloop run {path}"
+        )
+    show({"loop": str(path), "install": install}, form, text)
 
 
 def validate(

@@ -38,7 +38,7 @@ def report(
     ),
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Write one self-contained HTML file: checks, training, rollouts, drift, accuracy, lineage."""
+    """Write one self-contained HTML file: checks, training, rollouts, drift, quality, lineage."""
     from edgeloop.loop.file import load_loop
     from edgeloop.loop.report import write_report
     from edgeloop.store.artifacts import Store

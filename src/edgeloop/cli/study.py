@@ -96,4 +96,5 @@ def _difference(one: Comparison) -> tuple[str, ...]:
         "" if ends is None else f"{ends[0]:+.3g} to {ends[1]:+.3g}"
         for ends in (one.over_seeds, one.over_rows)
     )
-    return (one.loop, one.arm, mean, *intervals, f"{one.verdict}: {one.reason}")
+    why = f": {one.reason}" if one.verdict == "not measured" else ""
+    return (one.loop, one.arm, mean, *intervals, f"{one.verdict}{why}")

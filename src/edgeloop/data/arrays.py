@@ -8,13 +8,15 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 
+from edgeloop.answers import open_kind
+from edgeloop.answers.shown import shown
 from edgeloop.data.snapshot import write
-from edgeloop.errors import DataError
+from edgeloop.errors import DataError, UnknownPluginError
 from edgeloop.plugins import register
-from edgeloop.types import AnswerSpec
+from edgeloop.types import AnswerSpec, Json
 
 if TYPE_CHECKING:
     from edgeloop.plugins import Context
@@ -22,22 +24,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TARGET = "truth"
+
 
 @register("source", "arrays.v1")
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Arrays:
     """Arrays by key in ``file`` (``.npz``, relative to the loop file), first axis: rows.
 
-    ``target`` is the key of the truth (whole numbers: index into ``classes``); every other key is
-    an input of the model of the same name. ``classes`` None names them ``0``, ``1`` ... up to the
-    largest that occurs.
+    ``target`` is the key of the truth; every other key is an input of the model of the same name.
+    ``answer`` names the answer kind, ``{kind: number, level: 0.9}``, with its parameters; None is
+    what the target shows: whole numbers are names from ``0`` up to the largest that occurs.
     """
 
     file: Path
-    target: str = "label"
-    classes: tuple[str, ...] | None = None
+    target: str = TARGET
+    answer: dict[str, Json] | None = None
 
     libraries: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    @field_validator("answer")
+    @classmethod
+    def _is_a_kind(cls, answer: dict[str, Json] | None) -> dict[str, Json] | None:
+        if answer is not None:
+            try:
+                open_kind(_spec(answer))
+            except (KeyError, UnknownPluginError, ValidationError) as fault:
+                rule = "must name an answer kind, {kind: ...}, and its parameters"
+                raise ValueError(f"{rule}, got {answer}") from fault
+        return answer
 
     def load(self, context: Context) -> Snapshot:
         """One column per key.
@@ -53,13 +68,11 @@ class Arrays:
         truth = columns.pop(self.target)
         if truth.dtype.kind in "iu":
             truth = truth.astype(np.int64)
-        count = int(truth.max()) + 1 if truth.size and truth.dtype.kind in "iu" else 0
-        classes = self.classes or tuple(str(number) for number in range(count))
         snapshot = write(
             name=path.stem,
             inputs=columns,
             target=(self.target, truth),
-            answer=AnswerSpec(kind="label", params={"classes": list(classes)}),
+            answer=self._answer(truth),
             scratch=context.scratch,
             provenance={
                 "source": "arrays",
@@ -69,6 +82,14 @@ class Arrays:
         )
         logger.info("data.done name=%s rows=%d", path.stem, snapshot.rows)
         return snapshot
+
+    def _answer(self, truth: Array) -> AnswerSpec:
+        if self.answer is not None:
+            return _spec(self.answer)
+        try:
+            return shown(truth)
+        except ValueError as fault:
+            raise DataError(f"target {self.target!r} of file {self.file}", str(fault)) from fault
 
     def inputs_digest(self, folder: Path) -> str:
         """sha256 hex of the file.
@@ -108,3 +129,8 @@ class Arrays:
                 got=", ".join(columns) or "nothing",
             )
         return columns
+
+
+def _spec(answer: dict[str, Json]) -> AnswerSpec:
+    params = {name: value for name, value in answer.items() if name != "kind"}
+    return AnswerSpec(kind=answer["kind"], params=params)

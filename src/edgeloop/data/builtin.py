@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def names() -> tuple[str, ...]:
-    """Every data set: those of images, and one for each other module of ``data.sets``."""
+    """Every data set: those of ``sets.pictures``, and each other module of ``data.sets``."""
     modules = {one.name.replace("_", "-") for one in pkgutil.iter_modules(sets.__path__)}
     return tuple(sorted({*pictures.DATA_SETS, *(modules - {"pictures"})}))
 

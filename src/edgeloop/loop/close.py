@@ -62,7 +62,7 @@ ALARM, WAITING, FIRED = "trigger.alarm", "trigger.waiting", "trigger.fired"
 ASKED, LEARNED, STARTED = "trigger.samples_requested", "trigger.learned", "trigger.rollout"
 GAVE_UP = "trigger.gave_up"
 NEWEST = 500  # windows of a group that are held in memory
-LEAST_SAMPLES = 30  # fewer than three per class of ten cannot be split into parts
+LEAST_SAMPLES = 30  # of fewer, no part of a split says anything
 ACTIVE = (RolloutState.RUNNING, RolloutState.PAUSED)
 
 

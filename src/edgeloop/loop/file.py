@@ -28,7 +28,7 @@ class _Section(BaseModel):
 class Data(_Section):
     """Where rows come from, and how they are divided."""
 
-    source: str | Params  # "builtin:mnist-5k", "folder:images", or {use: ..., ...}
+    source: str | Params  # "builtin:mnist-5k", "folder:pictures", or {use: ..., ...}
     split: Params = {}
 
 
@@ -139,7 +139,13 @@ class Structure(_Section):
             " over. Without any, every device may."
         ),
     ] = ()
-    checks: dict[str, Params | None] = {}
+    checks: Annotated[
+        dict[str, Any],
+        Field(
+            description="The parameters of each; a list of them where one stands several times,"
+            " whose findings are then named by the parameter that differs: `worst_group.sex`."
+        ),
+    ] = {}
     release: Release = Release()
     rollout: Rollout = Rollout()
     watch: Watch = Watch()
@@ -156,7 +162,7 @@ class LoopFile:
     recipe: Any
     fine_tune: Any  # the recipe as the trigger starts it
     passes: tuple[Any, ...]
-    checks: tuple[Any, ...]
+    checks: Mapping[str, Any]  # by the name of their findings
 
     @property
     def name(self) -> str:
@@ -203,7 +209,7 @@ def parse(content: Mapping[str, Any], folder: Path) -> tuple[LoopFile | None, li
         "recipe": recipe,
         "fine_tune": _plugin("recipe", *_fine_tune(content), faults if recipe else []),
         "passes": tuple(_plugin("pass", *use, faults) for use in _passes(content, faults)),
-        "checks": tuple(_plugin("check", *use, faults) for use in _checks(content)),
+        "checks": _checks(content, faults),
     }
     if settings is not None and settings.watch.on_drift and not _learns(recipe):
         rule = "needs a recipe that can go on from a model (one with 'start' in its needs)"
@@ -264,11 +270,38 @@ def _passes(content: Mapping[str, Any], faults: list[Fault]) -> list[Use]:
     return found
 
 
-def _checks(content: Mapping[str, Any]) -> list[Use]:
-    checks = content.get("checks") or {}
-    if not isinstance(checks, dict):
-        return []
-    return [(str(name), params, ("checks", str(name))) for name, params in checks.items()]
+def _checks(content: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
+    """The checks by their own names; where one stands several times, by what tells it apart."""
+    written, found = content.get("checks") or {}, dict[str, Any]()
+    for key, params in written.items() if isinstance(written, dict) else ():
+        name, where = str(key), ("checks", str(key))
+        if isinstance(params, list):
+            each = [_plugin("check", name, p, (*where, n), faults) for n, p in enumerate(params)]
+        else:
+            each = [_plugin("check", name, params, where, faults)]
+        named = {} if None in each else _told_apart(each, where, faults)
+        if not found.keys().isdisjoint(named):
+            rule = "must be given once: list its parameters, as [{...}, {...}]"
+            faults.append(Fault(where=where, rule=rule))
+        found |= named
+    return found
+
+
+def _told_apart(
+    each: Sequence[Any], where: tuple[str | int, ...], faults: list[Fault]
+) -> dict[str, Any]:
+    """``worst_group.sex``: behind the name the first parameter that no two of ``each`` share."""
+    own = [str(type(one).plugin_name).rpartition(".v")[0] for one in each]
+    if len(each) == 1:
+        return {own[0]: each[0]}
+    rows = [TypeAdapter(type(one)).dump_python(one, mode="json") for one in each]
+    for name in rows[0] if rows else ():
+        told = ["" if row[name] is None else f".{row[name]}" for row in rows]
+        if len(set(told)) == len(told):
+            return {f"{a}{b}": one for a, b, one in zip(own, told, each, strict=True)}
+    rule = "must list one check or more, and those with one parameter that no two share"
+    faults.append(Fault(where=where, rule=rule, got=rows))
+    return {}
 
 
 def _plugin(

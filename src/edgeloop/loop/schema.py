@@ -34,7 +34,7 @@ def loop_schema() -> dict[str, Any]:
         "type": "array",
         "items": {"anyOf": [*passes, {"enum": list(_short("pass"))}]},
     }
-    checks = {name: _plugin(definitions, "check", name) for name in _short("check")}
+    checks = {name: _once_or_more(definitions, "check", name) for name in _short("check")}
     schema["properties"]["checks"] = {
         "type": "object",
         "properties": checks,
@@ -70,6 +70,13 @@ def _plugin(definitions: dict[str, Any], kind: str, name: str) -> dict[str, Any]
     schema = TypeAdapter(plugins.get(kind, name)).json_schema()
     definitions.update(schema.pop("$defs", {}))
     return schema
+
+
+def _once_or_more(definitions: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """A plugin's parameters, or a list of them."""
+    definitions[f"{kind}-{name}"] = _plugin(definitions, kind, name)
+    one = {"$ref": f"#/$defs/{kind}-{name}"}
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
 def _with_use(kind: str, name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeloop.errors import MissingExtraError, ModelError, OverrideError
 from edgeloop.loop.fit import fit, missing
 from edgeloop.loop.schema import loop_schema
+from edgeloop.loop.templates import FIRST
 
 TEMPLATES = files("edgeloop.loop") / "templates"
 OWN = "onnx_file"  # the template of `--from`
@@ -17,14 +18,14 @@ OWN = "onnx_file"  # the template of `--from`
 
 def kinds() -> list[str]:
     """The loops that there are to start from."""
-    names = (entry.name.removesuffix(".yaml") for entry in TEMPLATES.iterdir())
-    return sorted(name for name in names if name != OWN)
+    names = (entry.name for entry in TEMPLATES.iterdir() if entry.name.endswith(".yaml"))
+    return sorted({name.removesuffix(".yaml") for name in names} - {OWN})
 
 
 def write_loop(
     folder: Path,
     *,
-    kind: str = "image_classifier",
+    kind: str = FIRST,
     model: Path | None = None,
     data: Path | None = None,
 ) -> Path:

@@ -149,6 +149,6 @@ class _Work:
 
 def _paired_check(variant: Variant) -> Any:
     """The check that gives what the measure drops from a reference, on the same rows; or None."""
-    (measure,) = variant.file.checks
+    (measure,) = variant.file.checks.values()
     name = getattr(type(measure), "paired_by", "")
     return plugins.get("check", name)() if name else None

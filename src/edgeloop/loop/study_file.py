@@ -202,12 +202,13 @@ def _measured(
     loop: LoopFile, name: str, arm: str, measure: Any, faults: list[Fault]
 ) -> LoopFile | None:
     """``loop`` with the check ``measure`` alone."""
-    names = {type(check).plugin_name: check for check in loop.checks}
-    names |= {full.rpartition(".v")[0]: check for full, check in names.items()}
+    names = {type(check).plugin_name: called for called, check in loop.checks.items()}
+    names |= {called: called for called in loop.checks}
     if measure in names:
-        return replace(loop, checks=(names[measure],))
+        called = names[measure]
+        return replace(loop, checks={called: loop.checks[called]})
     if isinstance(measure, str):
-        known = ", ".join(full.rpartition(".v")[0] for full in names if ".v" in full) or "none"
+        known = ", ".join(loop.checks) or "none"
         rule = f"must be a check of loop {name} in arm {arm}: one of {known}"
         faults.append(Fault(where=("measure",), rule=rule, got=measure))
     return None

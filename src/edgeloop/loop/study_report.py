@@ -54,7 +54,8 @@ def sentence(one: Comparison, result: StudyResult) -> str:
     head = f"{one.loop}, {one.arm} against {result.baseline}"
     if one.mean is None:
         return f"{head}: {one.verdict} ({one.reason})."
-    return f"{head}: {one.verdict}. {result.measure} {difference(one)}: {one.reason}."
+    found = f"Difference of {result.measure}: {difference(one)}; {one.reason}."
+    return f"{head}: {one.verdict}. {found}"
 
 
 def difference(one: Comparison) -> str:
@@ -142,8 +143,7 @@ def _made_of(result: StudyResult) -> Section:
     return Section(
         id="lineage",
         title="What it is made of",
-        lead="Each value is a finding in the store; `edgeloop lineage` tells of each what it came"
-        " from.",
+        lead="Each value is a finding in the store, whose lineage tells what it came from.",
         table=Table(columns=("loop", "arm", "seed", result.measure, "finding"), rows=rows),
     )
 

@@ -191,5 +191,12 @@ def judged(
         return NOT_MEASURED, "every seed gives the same difference: there is no spread to judge by"
     across = [name for name, (low, high) in there.items() if low <= 0 <= high]
     if across:
-        return NOT_SHOWN, f"the interval over {' and over '.join(across)} holds 0"
-    return DIFFERS, f"the interval over {' and over '.join(there)} leaves out 0"
+        return NOT_SHOWN, _said(across, "holds 0", "hold 0")
+    return DIFFERS, _said(list(there), "leaves out 0", "leave out 0")
+
+
+def _said(over: Sequence[str], one: str, both: str) -> str:
+    """``the interval over seeds holds 0``, ``the intervals over seeds and over rows hold 0``."""
+    if len(over) == 1:
+        return f"the interval over {over[0]} {one}"
+    return f"the intervals over {' and over '.join(over)} {both}"

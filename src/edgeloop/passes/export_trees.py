@@ -59,7 +59,7 @@ class ExportTrees:
             )
         started, encoding = time.monotonic(), load(model.files)
         trees = booster(model, encoding).dump_model()["tree_info"]
-        path = written(_graph(model.inputs, encoding, trees), context.scratch)
+        path = written(_graph(model, encoding, trees), context.scratch)
         notes = {**model.notes, "opset": OPSET}
         exported = replace(model, format="onnx", files={path.name: path}, notes=notes)
         _check_same(model, exported, context)
@@ -86,7 +86,7 @@ def _check_same(one: Model, other: Model, context: Context) -> None:
 # The graph ---------------------------------------------------------------------------------------
 
 
-def _graph(inputs: tuple[TensorSpec, ...], encoding: Encoding, trees: list[Any]) -> Any:
+def _graph(model: Model, encoding: Encoding, trees: list[Any]) -> Any:
     """``onnx.ModelProto``: columns to one table, trees to a score, score to probabilities.
 
     Names inside have a dot, which keeps them apart from those of columns.
@@ -94,6 +94,7 @@ def _graph(inputs: tuple[TensorSpec, ...], encoding: Encoding, trees: list[Any])
     import numpy as np
     from onnx import helper, numpy_helper
 
+    table, chosen = open_kind(model.answer).outputs
     columns = [f"column.{one.name}" for one in encoding.columns]
     nodes = [node for one in encoding.columns for node in _column(one)]
     nodes += [
@@ -101,19 +102,21 @@ def _graph(inputs: tuple[TensorSpec, ...], encoding: Encoding, trees: list[Any])
         _ensemble(trees),
         helper.make_node("Sigmoid", ["trees.score"], ["trees.second"]),
         helper.make_node("Sub", ["trees.one", "trees.second"], ["trees.first"]),
-        helper.make_node("Concat", ["trees.first", "trees.second"], ["probabilities"], axis=1),
-        helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+        helper.make_node("Concat", ["trees.first", "trees.second"], [table], axis=1),
+        helper.make_node("ArgMax", [table], [chosen], axis=1, keepdims=0),
     ]
     constants = [
         numpy_helper.from_array(np.array([1], dtype=np.int64), "trees.axis"),
         numpy_helper.from_array(np.array([1], dtype=np.float32), "trees.one"),
     ]
-    graph = helper.make_graph(nodes, "trees", *_ends(inputs), initializer=constants)
+    graph = helper.make_graph(
+        nodes, "trees", *_ends(model.inputs, table, chosen), initializer=constants
+    )
     opsets = [helper.make_opsetid(*pair) for pair in (("", OPSET), ("ai.onnx.ml", TREES_OPSET))]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
-def _ends(inputs: tuple[TensorSpec, ...]) -> tuple[list[Any], list[Any]]:
+def _ends(inputs: tuple[TensorSpec, ...], table: str, chosen: str) -> tuple[list[Any], list[Any]]:
     """The graph's inputs, the ignored ones too, and its outputs."""
     import numpy as np
     from onnx import TensorProto, helper
@@ -124,8 +127,8 @@ def _ends(inputs: tuple[TensorSpec, ...]) -> tuple[list[Any], list[Any]]:
 
     made = helper.make_tensor_value_info
     return [made(spec.name, kind(spec.dtype), ["n"]) for spec in inputs], [
-        made("probabilities", TensorProto.FLOAT, ["n", 2]),
-        made("label", TensorProto.INT64, ["n"]),
+        made(table, TensorProto.FLOAT, ["n", 2]),
+        made(chosen, TensorProto.INT64, ["n"]),
     ]
 
 

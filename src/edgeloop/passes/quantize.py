@@ -105,7 +105,11 @@ class Quantize:
         rows = prepared(model, rows)
         rows = _whole(_taken(rows, chosen) if remembers else rows)
         if not len(next(iter(rows.values()))):
-            raise DataError(f"snapshot {snapshot.name}", "must have rows to train on", got="none")
+            raise DataError(
+                f"snapshot {snapshot.name}",
+                "must have rows to calibrate on that the program answers",
+                got="none",
+            )
         return rows
 
     def _quantized(self, source: Path, rows: Arrays) -> Any:

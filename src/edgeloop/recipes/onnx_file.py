@@ -17,7 +17,7 @@ from edgeloop.types import Model
 
 if TYPE_CHECKING:
     from edgeloop.plugins import Context
-    from edgeloop.types import Snapshot
+    from edgeloop.types import Json, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,18 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # whose operators ONNX
 
 class NoDistributionError(ModelError):
     """The output that was taken for probabilities is none."""
+
+
+def answer_of(graph: Any) -> dict[str, Json] | None:
+    """What kind of answer the graph's only table of numbers is; None when it does not say."""
+    from onnx import TensorProto
+
+    kinds = [output.type.tensor_type for output in graph.graph.output]
+    tables = [k for k in kinds if k.elem_type == TensorProto.FLOAT and len(k.shape.dim) == 2]
+    width = tables[0].shape.dim[1].dim_value if len(tables) == 1 else 0
+    if not width:
+        return None
+    return {"kind": "label", "classes": [str(number) for number in range(width)]}
 
 
 @register("recipe", "onnx_file.v1")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic.dataclasses import dataclass
 
+from edgeloop.answers import open_kind
 from edgeloop.errors import MissingExtraError, ModelError
 from edgeloop.plugins import register
 from edgeloop.runtimes.encoding import load
@@ -14,7 +15,7 @@ from edgeloop.runtimes.signature import check_inputs
 
 if TYPE_CHECKING:
     from edgeloop.runtimes.encoding import Encoding
-    from edgeloop.types import Array, Arrays, Budget, Model, TensorSpec
+    from edgeloop.types import Array, Arrays, Budget, Model
 
 NAME = "model.txt"
 END = "end of parameters"  # stands at the end of each file that LightGBM writes
@@ -36,20 +37,19 @@ class LightgbmRuntime:
             ModelError: a file is missing or broken, or the two do not belong together.
         """
         encoding = load(model.files)
-        return LightgbmSession(booster(model, encoding), encoding, model.inputs, budget.threads)
+        return LightgbmSession(booster(model, encoding), encoding, model, budget.threads)
 
 
 class LightgbmSession:
     """Loaded trees. Safe to use from several threads."""
 
-    def __init__(
-        self, trees: Any, encoding: Encoding, inputs: tuple[TensorSpec, ...], threads: int
-    ) -> None:
-        self._trees, self._encoding = trees, encoding
-        self._inputs, self._threads = inputs, threads
+    def __init__(self, trees: Any, encoding: Encoding, model: Model, threads: int) -> None:
+        self._trees, self._encoding, self._threads = trees, encoding, threads
+        self._inputs = model.inputs
+        self._table, self._chosen = open_kind(model.answer).outputs
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """``probabilities`` float32[n, 2] and ``label`` int64[n].
+        """The answer kind's outputs: two probabilities, float32[n, 2], and the larger one's place.
 
         Raises:
             InputMismatchError: a name, dtype, shape or number of rows is not the model's.
@@ -60,7 +60,7 @@ class LightgbmSession:
         table = self._encoding.table(inputs)
         second = self._trees.predict(table, num_threads=self._threads).astype(np.float32)
         both = np.stack([1 - second, second], axis=1)
-        return {"probabilities": both, "label": both.argmax(axis=1)}
+        return {self._table: both, self._chosen: both.argmax(axis=1)}
 
     def fresh(self) -> LightgbmSession:
         """Itself: trees have no memory."""

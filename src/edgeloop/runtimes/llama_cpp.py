@@ -21,7 +21,7 @@ from edgeloop.runtimes.program.prompt import Prompt, Prompted
 from edgeloop.runtimes.signature import check_inputs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from edgeloop.types import Array, Arrays, Budget, Json, Model, TensorSpec
@@ -103,17 +103,10 @@ class LlamaSession:
             InputMismatchError: a name, dtype or shape is not the model's, or a prompt is empty, too
                 long, or fills the context.
         """
-        import numpy as np
-
         said = [self._answer(row, text) for row, text in enumerate(self._prompts(inputs))]
-        texts, tokens, probabilities = zip(*said, strict=True) if said else ((), (), ())
-        return {
-            "text": np.array(texts, dtype=object),
-            "tokens": np.array(tokens, dtype=np.int64),
-            "probability": np.array(probabilities, dtype=np.float32),
-        }
+        return _outputs(said)
 
-    def stream(self, inputs: Arrays) -> Iterator[str]:
+    def stream(self, inputs: Arrays) -> Streamed:
         """The answer to one row, in pieces as they come. Closing the iterator stops the model.
 
         Raises:
@@ -122,7 +115,7 @@ class LlamaSession:
         texts = self._prompts(inputs)
         if len(texts) != 1:
             raise InputMismatchError("inputs to stream", "must have one row", got=len(texts))
-        return self._streamed(texts[0])
+        return Streamed(self._chunks(texts[0]))
 
     def fresh(self) -> LlamaSession:
         """Itself: nothing of an answer is kept."""
@@ -161,13 +154,12 @@ class LlamaSession:
             _raise(said, row)
             self._rewind()
         choice = said["choices"][0]
-        logs = [one["logprob"] for one in (choice["logprobs"] or {"content": []})["content"]]
-        mean = math.exp(sum(logs) / len(logs)) if logs else 0.0
-        return choice["text"], said["usage"]["completion_tokens"], mean
+        return choice["text"], said["usage"]["completion_tokens"], _mean(_logs(choice))
 
-    def _streamed(self, text: str) -> Iterator[str]:
+    def _chunks(self, text: str) -> Generator[Json]:
         chunks: SimpleQueue[Json] = SimpleQueue()
         closed = threading.Event()
+        request = {**self._request(text), "logprobs": 1, "stream": True}
 
         def hear(chunk: Json) -> bool:
             chunks.put(chunk)
@@ -176,7 +168,7 @@ class LlamaSession:
         def work() -> None:
             with self._lock:
                 try:
-                    self._server.handle_completions({**self._request(text), "stream": True}, hear)
+                    self._server.handle_completions(request, hear)
                     self._rewind()
                 finally:
                     chunks.put(None)
@@ -186,8 +178,7 @@ class LlamaSession:
         try:
             while (chunk := chunks.get()) is not None:
                 _raise(chunk, 0)
-                if chunk["choices"][0]["text"]:
-                    yield chunk["choices"][0]["text"]
+                yield chunk
         finally:
             closed.set()
             worker.join()
@@ -225,6 +216,60 @@ class LlamaSession:
             self._rewind()
         _raise(said, 0)
         return [_scored(one) for one in said["choices"][0]["logprobs"]["content"]]
+
+
+class Streamed:
+    """The answer to one row in pieces; one reader."""
+
+    def __init__(self, chunks: Generator[Json]) -> None:
+        self._chunks = chunks
+        self._texts: list[str] = []
+        self._logs: list[float] = []
+        self._tokens: int | None = None  # as llama.cpp counts them, once all are there
+
+    def __iter__(self) -> Streamed:
+        return self
+
+    def __next__(self) -> str:
+        while True:
+            chunk = next(self._chunks)
+            choice = chunk["choices"][0]
+            self._logs += _logs(choice)
+            self._tokens = chunk.get("usage", {}).get("completion_tokens")
+            if choice["text"]:
+                self._texts.append(choice["text"])
+                return self._texts[-1]
+
+    def close(self) -> None:
+        """Stop the model, unless it has ended."""
+        self._chunks.close()
+
+    def answers(self) -> dict[str, Array]:
+        """What was given so far, as :meth:`LlamaSession.run` gives a whole answer."""
+        tokens = len(self._logs) if self._tokens is None else self._tokens
+        return _outputs([("".join(self._texts), tokens, _mean(self._logs))])
+
+
+def _outputs(said: Sequence[tuple[str, int, float]]) -> dict[str, Array]:
+    """Text, tokens and probability of each row as a model's outputs."""
+    import numpy as np
+
+    texts, tokens, probabilities = zip(*said, strict=True) if said else ((), (), ())
+    return {
+        "text": np.array(texts, dtype=object),
+        "tokens": np.array(tokens, dtype=np.int64),
+        "probability": np.array(probabilities, dtype=np.float32),
+    }
+
+
+def _logs(choice: Json) -> list[float]:
+    """The logarithm of each token's probability."""
+    return [one["logprob"] for one in (choice["logprobs"] or {"content": []})["content"]]
+
+
+def _mean(logs: Sequence[float]) -> float:
+    """The geometric mean of probabilities, by their logarithms; 0 of none."""
+    return math.exp(sum(logs) / len(logs)) if logs else 0.0
 
 
 def _scored(told: Json) -> Scored:

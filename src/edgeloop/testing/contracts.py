@@ -207,7 +207,7 @@ def check_answer_kind(kind: Any, answers: Arrays, truth: Array) -> None:
 def _require_pictures(kind: Any, evidence: Json) -> None:
     """What a check would leave can be written down, and drawn in a report."""
     _json(kind, "evidence", evidence)
-    finding = Finding(check="accuracy", verdict=Verdict.PASS, evidence=evidence)
+    finding = Finding(check="evidence", verdict=Verdict.PASS, evidence=evidence)
     _, broken = read([finding])
     _require(not broken, kind, "must leave pictures that a report can draw", broken)
 

@@ -14,11 +14,10 @@ import re
 import tarfile
 from dataclasses import dataclass
 from email.message import Message
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edgeloop.data.origins import File, found
 from edgeloop.data.snapshot import write
-from edgeloop.errors import DataError
 from edgeloop.types import AnswerSpec
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 NAME = "spam"
 CLASSES = ("ham", "spam")
-ROWS = 800  # of the quick form
-HELD = 4000  # mails that the loop may draw from; the others are the field's
 LONGEST = 4000  # characters of a mail that are kept
 SEED = 7
 
@@ -61,16 +58,16 @@ class Mail:
     raw: bytes
 
 
-def load(context: Context, *, rows: int = ROWS) -> Snapshot:
+def load(context: Context, *, share: float = 1.0, rest: bool = False) -> Snapshot:
     """Columns ``text`` (str: the subject, an empty line, the body) and ``label`` (int64).
 
-    ``rows`` mails are drawn from ``HELD`` of the corpus, always the same ones.
+    ``share`` takes that much (0 to 1) of the mails, always the same ones; with ``rest`` it is the
+    others instead.
 
     Raises:
-        DataError: there are not so many rows.
         DataSourceError: no origin could give the corpus, with each origin and why.
     """
-    texts, labels = mails("loop", rows)
+    texts, labels = mails(share, rest=rest)
     return write(
         name=NAME,
         inputs={"text": texts},
@@ -79,7 +76,8 @@ def load(context: Context, *, rows: int = ROWS) -> Snapshot:
         scratch=context.scratch,
         provenance={
             "source": f"builtin:{NAME}",
-            "rows": rows,
+            "share": share,
+            "rest": rest,
             "files": {FILE.name: f"sha256:{FILE.sha256}"},
             "licence": LICENCE,
             "citation": CITATION,
@@ -87,25 +85,22 @@ def load(context: Context, *, rows: int = ROWS) -> Snapshot:
     )
 
 
-def mails(part: Literal["loop", "field"], rows: int) -> tuple[Array, Array]:
-    """``rows`` mails, always the same: texts (str[n]) and labels (int64[n], index into CLASSES).
+def mails(share: float, *, rest: bool = False, most: int | None = None) -> tuple[Array, Array]:
+    """A share of the mails, or all others: texts (str[n]), labels (int64[n], index into CLASSES).
 
-    No mail of the part ``field`` is ever one of ``loop``.
+    ``most`` is how many are read; None reads all.
 
     Raises:
-        DataError: the part has fewer rows.
         DataSourceError: no origin could give the corpus.
     """
     import numpy as np
 
     origin, content = found(NAME, (FILE,), INSTALL)[FILE.name]
     every = corpus(content)
-    order = np.random.default_rng(SEED).permutation(len(every))
-    drawn = order[:HELD] if part == "loop" else order[HELD:]
-    if not 1 <= rows <= len(drawn):
-        raise DataError(f"rows of {NAME}", f"must be from 1 to {len(drawn)}", got=rows)
-    chosen = [every[place] for place in drawn[:rows]]
-    logger.info("data.done name=%s part=%s rows=%d origin=%s", NAME, part, rows, origin)
+    order, count = np.random.default_rng(SEED).permutation(len(every)), round(share * len(every))
+    drawn = (order[count:] if rest else order[:count])[:most]
+    chosen = [every[place] for place in drawn]
+    logger.info("data.done name=%s rows=%d origin=%s", NAME, len(chosen), origin)
     texts = np.array([text_of(mail.raw) for mail in chosen], dtype=object)
     return texts, np.array([mail.spam for mail in chosen], dtype=np.int64)
 

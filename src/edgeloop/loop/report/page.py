@@ -9,7 +9,8 @@ from types import MappingProxyType
 from edgeloop.errors import MissingExtraError
 from edgeloop.loop.report.canvas import release_variable
 from edgeloop.loop.report.facts import Facts
-from edgeloop.loop.report.sections import Section, sections
+from edgeloop.loop.report.section import Section
+from edgeloop.loop.report.sections import sections
 from edgeloop.loop.report.story import sentences
 from edgeloop.loop.report.words import unbroken
 

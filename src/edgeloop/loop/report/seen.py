@@ -32,7 +32,9 @@ def section(facts: Facts) -> Section:
     ]
     lead = f"{counted(len(drawn), 'picture')} in the evidence of release {newest.version}"
     if len(with_pictures) > 1:
-        lead += f", beside those of up to {BESIDE - 1} releases before; older ones are left out"
+        lead += f", beside those of up to {BESIDE - 1} releases before"
+    if len(with_pictures) > BESIDE:
+        lead += "; older ones are left out"
     columns = ("release", "check", "picture", "part", "value")
     rows = [row for one, panels in drawn for row in _rows(one, panels)]
     return Section(

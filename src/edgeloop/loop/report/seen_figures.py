@@ -14,8 +14,17 @@ if TYPE_CHECKING:
 
 LONGEST = 22  # characters of a name in a picture
 SHORT = 3  # characters of names that stand side by side
-LINES = ((INK, "-"), (ACCENT, "-"), (MUTED, "--"), (IDLE, "--"), (BAD, "-"), (INK, ":"),
-         (ACCENT, ":"), (MUTED, ":"))  # fmt: skip
+LINES = (  # those of fewer lines are the last ones
+    (BAD, ":"),
+    (ACCENT, ":"),
+    (MUTED, ":"),
+    (INK, ":"),
+    (MUTED, "-"),
+    (IDLE, "-"),
+    (INK, "-"),
+    (ACCENT, "-"),
+)
+LETTER = 0.075  # inches of a name that stands upright
 PANELS = 3  # beside each other
 
 
@@ -39,7 +48,9 @@ def draw(number: int, panels: Mapping[int, Picture]) -> str:
 def _height(picture: Picture, across: int) -> float:
     """Inches."""
     if isinstance(picture, Matrix):
-        return 3.4 if across > 1 else 0.3 * len(picture.rows) + 0.9
+        longest = max(map(len, _cut(picture.columns)))
+        upright = LETTER * longest if longest > SHORT else 0.0
+        return upright + (3.4 if across > 1 else 0.3 * len(picture.rows) + 0.9)
     return 0.8 + 0.2 * len(picture.names) if isinstance(picture, Bars) else 2.2
 
 
@@ -61,7 +72,7 @@ def _matrix(axes: Axes, matrix: Matrix) -> None:
                 wrong = matrix.square and row != column
                 _cell(axes, (column, row), value, value / total if total else 0.0, wrong=wrong)
     axes.set(xlim=(-0.5, len(matrix.columns) - 0.5), ylim=(len(matrix.rows) - 0.5, -0.5))
-    axes.set_aspect("equal")
+    axes.set_aspect("equal", anchor="N")
     across = _cut(matrix.columns)
     turned = 0 if max(map(len, across)) <= SHORT else 90
     axes.set_xticks(range(len(across)), across, rotation=turned)
@@ -91,7 +102,9 @@ def _bars(axes: Axes, bars: Bars, color: str) -> None:
 
 
 def _lines(axes: Axes, lines: Lines) -> None:
-    for (name, values), (color, style) in zip(lines.lines.items(), LINES, strict=False):
+    for (name, values), (color, style) in zip(
+        lines.lines.items(), LINES[-len(lines.lines) :], strict=True
+    ):
         known = [float("nan") if value is None else value for value in values]
         axes.plot(lines.x, known, style, color=color, linewidth=1.2, label=_short(name))
     axes.set(xlabel=lines.x_name, ylabel=lines.y_name)
