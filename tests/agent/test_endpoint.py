@@ -91,7 +91,11 @@ def test_the_model_describes_itself(world: World, url: str) -> None:
 def test_the_server_describes_itself(url: str) -> None:
     assert call(url, "/v2") == (
         200,
-        {"name": "edgeloop", "version": "2", "extensions": ["edgeloop_feedback", "generate_stream"]},
+        {
+            "name": "edgeloop",
+            "version": "2",
+            "extensions": ["edgeloop_feedback", "generate_stream"],
+        },
     )
 
 

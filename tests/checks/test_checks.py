@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +63,17 @@ def without_test_rows(snapshot, workplace):
     return dataclasses.replace(snapshot, files={**snapshot.files, path.name: path})
 
 
+def _ours(check: type) -> bool:
+    """Another room's toys are registered too when both run in one process."""
+    return check.__module__.startswith("edgeloop.")
+
+
 def test_every_check_is_tested_in_this_folder():
     told = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    assert [n for n in names("check") if get("check", n).__name__ not in told] == []
+    ours = [one for one in map(partial(get, "check"), names("check")) if _ours(one)]
+        c for c in map(partial(get, "check"), names("check")) if c.__module__[:9] == "edgeloop."
+    ]
+    assert [c.__name__ for c in ours if c.__name__ not in told] == []
 
 
 @pytest.mark.parametrize("check", EVERY, ids=lambda check: check.plugin_name)

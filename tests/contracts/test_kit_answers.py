@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import numpy as np
 import pytest
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
@@ -12,8 +11,6 @@ from edgeloop.testing import contracts
 from edgeloop.testing.contracts import ContractError
 
 strict = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-SHARES = np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32)
-ANSWERS = {"probabilities": SHARES, "label": SHARES.argmax(axis=1)}
 
 
 @strict
@@ -47,6 +44,10 @@ class Crooked(Label):
     ],
 )
 def test_a_report_can_tell_of_every_answer_kind(kind, said):
+    import numpy as np  # here, for a plugin's module has to be light
+
+    shares = np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32)
+    answers = {"probabilities": shares, "label": shares.argmax(axis=1)}
     with pytest.raises(ContractError) as caught:
-        contracts.check_answer_kind(kind(classes=("a", "b")), ANSWERS, np.array([0, 1]))
+        contracts.check_answer_kind(kind(classes=("a", "b")), answers, np.array([0, 1]))
     assert str(caught.value) == said

@@ -119,9 +119,9 @@ def test_a_device_that_follows_another_model_by_now_leaves_the_rollout(bench: Be
     states = bench.states(rollout)
     devices[next(name for name in states if states[name] == "IN_PROGRESS")].runs(1)
     bench.tick(11)  # one has it, one was offered it, one waits
-    for device in devices.values():
-        device.report(model="forecaster", channel="beta")
-        assert release(device) is None
+    for job in reversed(bench.operator.rollout(rollout).jobs):  # the one that waits first
+        devices[job.device_name].report(model="forecaster", channel="beta")
+        assert release(devices[job.device_name]) is None
     bench.tick(11)
     jobs = bench.operator.rollout(rollout).jobs
     why = "device is of beta/forecaster"

@@ -266,6 +266,19 @@ def test_a_device_of_another_target_is_rejected_without_an_offer_and_takes_no_pl
     )
 
 
+def test_a_device_without_a_runtime_that_is_needed_takes_no_place_in_a_stage() -> None:
+    rollout = a_rollout(needs=("onnx", "tokenize"), plan=plan(1, "100%"))
+    devices = {
+        "bare": a_device("bare", runtimes=("onnx",)),
+        "whole": a_device("whole", runtimes=("onnx", "tokenize")),
+    }
+    jobs = rules.enlist(rollout, devices.values()).jobs
+    decisions = rules.decide(rollout, jobs, devices, NOW)
+    assert Offer(device="whole") in decisions
+    reason = "it has no tokenize"
+    assert End(device="bare", state=JobState.REJECTED, reason=reason) in decisions
+
+
 def test_the_next_stage_waits_for_every_job_and_the_soak() -> None:
     rollout = a_rollout(opened=(0,))
     waiting = Job(device="d1", group=0, stage=1)

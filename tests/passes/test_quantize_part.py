@@ -83,6 +83,7 @@ def test_a_graph_whose_adapter_stands_beside_it_is_refused(encoder_graph, mails,
     with pytest.raises(ModelError) as caught:
         Quantize().run(encoder_graph, workplace(snapshot=mails))
     assert str(caught.value) == (
-        "[E120] quantize must be given a graph that holds all its tensors, got 6 beside it, "
-        "as adapter.head_bias. Ranges follow them, so that an update of them alone would no longer fit"
+        "[E120] quantize must be given a graph that holds all its tensors, got 6 beside it, as"
+        " adapter.head_bias. Ranges follow them, so that an update of them alone would no longer"
+        " fit"
     )

@@ -66,11 +66,9 @@ def _pieces(slot: Loaded, feed: Arrays, ends: Ends, timer: Timer) -> Generator[s
             pieces = slot.stream(feed)
             try:
                 yield from pieces
-            except GeneratorExit:
+            except GeneratorExit:  # pieces are closed by now
                 ends.left(pieces.answers())
                 raise
-            finally:
-                pieces.close()
     except ModelError:
         ends.failed()
         raise

@@ -91,6 +91,7 @@ def _add(
         digest=line.digest,
         plan=line.plan.model_dump(mode="json"),
         targets=list(line.targets),
+        needs=list(line.needs),
         state=RolloutState.DRAFT,
         reason="",
         opened=[-1] * len(line.plan.groups),
@@ -408,6 +409,7 @@ def _rollout(row: RolloutRow) -> rollout.Rollout:
         state=RolloutState(row.state),
         opened=tuple(row.opened),
         targets=tuple(row.targets),
+        needs=tuple(row.needs),
         undoes=row.undoes,
     )
 
@@ -430,6 +432,7 @@ def _device(row: DeviceRow) -> rollout.Device:
         channel=row.channel,
         labels=device_labels(row),
         target=row.target,
+        runtimes=tuple(row.runtimes),
         barred=_barred(row),
         gone=row.decommissioned or row.pinned is not None,
         report=Report.model_validate(row.report) if row.report else None,

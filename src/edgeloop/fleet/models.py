@@ -82,6 +82,7 @@ class RolloutRow(Table):
     digest: Mapped[str]
     plan: Mapped[dict[str, Any]]
     targets: Mapped[list[Any]]
+    needs: Mapped[list[Any]]
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str]
     opened: Mapped[list[Any]]  # per group the newest open stage; -1 before the first

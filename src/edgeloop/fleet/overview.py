@@ -54,6 +54,7 @@ def _view(row: RolloutRow, many: dict[JobState, int], jobs: tuple[JobView, ...])
         digest=row.digest,
         plan=RolloutPlan.model_validate(row.plan),
         targets=tuple(row.targets),
+        needs=tuple(row.needs),
         state=RolloutState(row.state),
         reason=row.reason,
         opened=tuple(row.opened),

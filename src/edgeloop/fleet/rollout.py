@@ -41,6 +41,7 @@ class Device:
     channel: str | None
     labels: Mapping[str, str]  # with its name and target, as selectors see them
     target: str
+    runtimes: tuple[str, ...] = ()  # and program steps, as it says of itself
     barred: str = ""  # why it may not be selected: "on hold", "pinned to version 3" ...
     gone: bool = False  # barred in a way that an offered job cannot end well either
     report: Report | None = None
@@ -79,6 +80,7 @@ class Rollout:
     state: RolloutState
     opened: tuple[int, ...]  # per group the newest open stage; -1 before the first
     targets: tuple[str, ...] = ()  # device classes; empty means any
+    needs: tuple[str, ...] = ()  # runtime and program steps that a device must have
     undoes: int | None = None  # the rollout that this one rolls back
 
 
@@ -160,9 +162,9 @@ def enlist(rollout: Rollout, devices: Iterable[Device]) -> Enlisted:
         free = [device for device in free if device not in members]
         skipped += [(device.id, device.barred) for device in members if device.barred]
         able = [device for device in members if not device.barred]
-        fit = [device for device in able if _fits(rollout, device)]
+        fit = [device for device in able if not _unfit(rollout, device)]
         jobs += _staged(index, group.stages, fit)
-        jobs += [Job(device=d.id, group=index, stage=0) for d in able if not _fits(rollout, d)]
+        jobs += [Job(device=d.id, group=index, stage=0) for d in able if _unfit(rollout, d)]
         warnings += _warnings(rollout, group, matched=len(members), able=len(able), fit=len(fit))
     return Enlisted(jobs=tuple(jobs), skipped=tuple(skipped), warnings=tuple(warnings))
 
@@ -199,8 +201,12 @@ def _strange(rollout: Rollout, device: Device) -> str:
     return f"of {device.channel}/{device.model}"
 
 
-def _fits(rollout: Rollout, device: Device) -> bool:
-    return not rollout.targets or device.target in rollout.targets
+def _unfit(rollout: Rollout, device: Device) -> str:
+    """Why a device cannot take the release, as the device itself would say; empty when it can."""
+    if rollout.targets and device.target not in rollout.targets:
+        return f"target {device.target} is not among {', '.join(rollout.targets)}"
+    lacks = [need for need in rollout.needs if need not in device.runtimes]
+    return f"it has no {', '.join(lacks)}" if lacks else ""
 
 
 def decide(
@@ -388,7 +394,6 @@ def _offers(
 def _offer(rollout: Rollout, device: Device) -> Offer | End:
     if away := _strange(rollout, device) or device.barred:
         return End(device=device.id, state=JobState.REMOVED, reason=f"device is {away}")
-    if not _fits(rollout, device):
-        reason = f"target {device.target} is not among {', '.join(rollout.targets)}"
+    if reason := _unfit(rollout, device):
         return End(device=device.id, state=JobState.REJECTED, reason=reason)
     return Offer(device=device.id)

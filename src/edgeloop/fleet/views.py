@@ -115,6 +115,7 @@ class RolloutView(Message):
     digest: str
     plan: RolloutPlan
     targets: tuple[str, ...]
+    needs: tuple[str, ...] = ()
     state: RolloutState
     reason: str
     opened: tuple[int, ...]  # per group the newest open stage; -1 before the first

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import ConfigDict, Field, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
@@ -15,18 +17,22 @@ from pydantic.dataclasses import dataclass
 from edgeloop.answers import open_kind
 from edgeloop.errors import MissingExtraError, ModelError
 from edgeloop.plugins import register
+from edgeloop.recipes.before_training import check_format, check_split
+from edgeloop.recipes.tracked import tracked
 from edgeloop.runtimes.gguf_header import read_header
 from edgeloop.runtimes.program.generate import GENERATE, Generate
 from edgeloop.runtimes.program.prompt import PLACE, Prompt, check_template
-from edgeloop.types import Model
+from edgeloop.types import PARTS, Model
 
 if TYPE_CHECKING:
     from edgeloop.plugins import Context
-    from edgeloop.types import Json, Snapshot
+    from edgeloop.types import Array, Json, Snapshot
 
 logger = logging.getLogger(__name__)
 
 NAME, TEMPLATE = "model.gguf", "prompt.txt"
+OWN, BEFORE = "template", "before"  # names of the loop file's template and of a model's before it
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 TURN = f"<|im_start|>user\n{PLACE}<|im_end|>\n<|im_start|>assistant\n"  # as SmolLM2 was taught
 CHUNK = 1 << 20
 
@@ -50,17 +56,24 @@ class GgufFile:
     ``template`` is set around what a person writes, which comes in the place ``{text}``; examples
     in it teach a small model its task. ``generate`` says how an answer is drawn. ``licence`` and
     ``source`` are noted beside the file's digest; a ``builtin`` brings its own.
+
+    What is learned from data is the template: ``candidates`` (by name) compete with ``template`` on
+    ``rows`` training rows of each population, and the best mean quality over populations wins, so
+    that few rows of the field count as much as many from before. The earlier wins a draw. With a
+    model to start from, its template comes first. Without candidates nothing is asked.
     """
 
     file: Path | None = None
     builtin: Literal["smollm2-135m-instruct"] | None = None
     template: Annotated[str, Field(min_length=1)] = TURN
+    candidates: dict[Name, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    rows: Annotated[int, Field(ge=1, le=10_000)] = 12
     generate: Generate = Field(default_factory=Generate)
     licence: str = "not stated"
     source: str = "not stated"
 
     libraries: ClassVar[tuple[str, ...]] = ("xllamacpp", "numpy")
-    needs: ClassVar[tuple[str, ...]] = ("snapshot",)
+    needs: ClassVar[tuple[str, ...]] = ("snapshot", "start")
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -68,30 +81,34 @@ class GgufFile:
             raise ValueError("must have one of file and builtin")
         return self
 
+    @model_validator(mode="after")
+    def _own_names(self) -> Self:
+        taken = {OWN, BEFORE} & set(self.candidates)
+        if taken:
+            raise ValueError(f"must not name a candidate {', '.join(sorted(taken))}")
+        return self
+
     def build(self, snapshot: Snapshot, context: Context) -> Model:
         """A model of format ``gguf`` whose program is prompt, generate.
 
         Raises:
             MissingExtraError: the package of ``builtin`` is not installed.
-            ModelError: the file is missing or broken, is not the recorded one, or the template, the
-                snapshot's inputs or its answer kind do not fit.
+            ModelError: the file is missing or broken, is not the recorded one, or a template, the
+                snapshot's inputs, its answer kind or the model to start from do not fit.
         """
         (column,) = snapshot.inputs if len(snapshot.inputs) == 1 else ("",)
         prompt = Prompt(input=column, file=TEMPLATE)
         prompt.gives(snapshot.input_specs())
         self._check_answer(snapshot)
-        check_template(self.template, TEMPLATE)
+        templates = self._templates(context.start)
         path = self._path(context.folder)
         digest = self.inputs_digest(context.folder)
         header = read_header(path, path.name)
-        template = context.scratch / TEMPLATE
-        template.write_text(self.template, encoding="utf-8")
-        logger.info("recipe.done name=gguf_file.v1 bytes=%d", path.stat().st_size)
-        return Model(
+        plain = Model(
             format="gguf",
             answer=snapshot.answer,
             inputs=snapshot.input_specs(),
-            files={NAME: path, TEMPLATE: template},
+            files={NAME: path},
             recipe="gguf_file.v1",
             program=(_declared("prompt", prompt), _declared(GENERATE, self.generate)),
             notes={
@@ -100,6 +117,51 @@ class GgufFile:
                 **self._provenance(),
             },
         )
+        models = {
+            name: _with(plain, template, context.scratch / name)
+            for name, template in templates.items()
+        }
+        scores = self._scores(models, snapshot, context) if len(models) > 1 else {}
+        chosen = (
+            max(scores, key=lambda name: scores[name]["mean"]) if scores else next(iter(models))
+        )
+        logger.info("recipe.done name=gguf_file.v1 template=%s", chosen)
+        model, told = models[chosen], {"template": chosen, "templates": scores}
+        return replace(model, notes={**model.notes, **told} if scores else model.notes)
+
+    def _templates(self, start: Model | None) -> dict[str, str]:
+        """Every template by its name, that of ``start`` first."""
+        known = {OWN: self.template, **self.candidates}
+        for name, template in known.items():
+            check_template(template, TEMPLATE if name == OWN else f"{name} of candidates")
+        if start is None:
+            return known
+        check_format(start, "gguf")
+        before = start.files[TEMPLATE].read_text(encoding="utf-8")
+        names = [name for name, template in known.items() if template == before]
+        return {names[0] if names else BEFORE: before, **known}
+
+    def _scores(
+        self, models: Mapping[str, Model], snapshot: Snapshot, context: Context
+    ) -> dict[str, dict[str, float]]:
+        """Of each template: the mean quality of its answers in each population, and their mean."""
+        import numpy as np
+
+        check_split(snapshot)
+        places = _spread(snapshot, self.rows)
+        truth, feed = snapshot.column(snapshot.target), snapshot.feed()
+        kind, scores = open_kind(snapshot.answer), {}
+        with tracked(context, self) as run:
+            for done, (name, model) in enumerate(models.items()):
+                context.progress("templates", done, len(models))
+                session, found = context.session(model), {}
+                for profile, rows in places.items():
+                    answers = session.run({key: values[rows] for key, values in feed.items()})
+                    found[profile] = round(float(np.mean(kind.quality(answers, truth[rows]))), 6)
+                scores[name] = {**found, "mean": round(float(np.mean(list(found.values()))), 6)}
+                if run is not None:
+                    run.metrics({f"{name}.{key}": one for key, one in scores[name].items()}, done)
+        return scores
 
     def inputs_digest(self, folder: Path) -> str:
         """sha256 hex of the weights, so that a changed file is a new step.
@@ -158,6 +220,28 @@ def _declared(name: str, step: Generate | Prompt) -> dict[str, Json]:
     """A step as a model declares it."""
     adapter: TypeAdapter[Generate | Prompt] = TypeAdapter(type(step))
     return {"step": name, **adapter.dump_python(step, mode="json")}
+
+
+def _with(model: Model, template: str, folder: Path) -> Model:
+    """``model`` with its template, as a file in ``folder``."""
+    folder.mkdir()
+    path = folder / TEMPLATE
+    path.write_text(template, encoding="utf-8")
+    return replace(model, files={**model.files, TEMPLATE: path})
+
+
+def _spread(snapshot: Snapshot, most: int) -> dict[str, Array]:
+    """Training rows of each population that has some: ``most`` of them, evenly spread."""
+    import numpy as np
+
+    trained = snapshot.column("split") == PARTS.index("train")
+    profile, found = snapshot.column("profile"), {}
+    for number, name in enumerate(snapshot.profiles):
+        rows = np.flatnonzero(trained & (profile == number))
+        if len(rows):
+            places = np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)
+            found[name] = rows[places]
+    return found
 
 
 @cache

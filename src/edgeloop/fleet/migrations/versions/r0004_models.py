@@ -1,4 +1,4 @@
-"""Which model and channel a device follows, a token is for, and samples are asked of."""
+"""Which model a device follows, and a token and samples are for; what a release needs."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +21,8 @@ def upgrade() -> None:
         op.add_column(table, sa.Column("model", sa.String))
         op.add_column(table, sa.Column("channel", sa.String))
     op.add_column("sample_requests", sa.Column("model", sa.String))
+    nothing = sa.Column("needs", sa.JSON, nullable=False, server_default="[]")
+    op.add_column("rollouts", nothing)
     connection = op.get_bind()
     for device, report in connection.execute(sa.select(_DEVICES.c.id, _DEVICES.c.report)).all():
         if running := (report or {}).get("running"):
