@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
+from tests.agent.test_update import installed
+from tests.agent.world import World
 
-from edgeloop.agent.admission import fits, latency, load_measured, memory, percentile
+from edgeloop.agent.admission import (
+    FEWEST_RUNS,
+    RUNS,
+    fits,
+    latency,
+    load_measured,
+    memory,
+    percentile,
+    time_beside,
+)
 from edgeloop.agent.device import Device, execution_class
 from edgeloop.types import Verdict
 
@@ -137,3 +149,12 @@ def test_an_execution_class_is_read_from_the_processors_flags(
     machine: str, cpuinfo: str, name: str
 ) -> None:
     assert execution_class(machine, cpuinfo) == name
+
+
+@pytest.mark.parametrize(("seconds", "timed"), [(0.001, RUNS), (1.0, FEWEST_RUNS)])
+def test_a_slow_model_is_timed_fewer_times(world: World, seconds: float, timed: int) -> None:
+    installed(world)
+    clock = itertools.count(step=seconds)
+    candidate = world.agent.slot()
+    times, beside = time_beside(candidate, candidate, lambda: next(clock))
+    assert (len(times), len(beside)) == (timed, timed)

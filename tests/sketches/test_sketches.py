@@ -108,7 +108,7 @@ def test_a_summary_is_found_for_every_input():
         "grey": np.ones((4, 28, 28), np.uint8), "colour": np.ones((4, 8, 8, 3), np.uint8),
         "number": np.ones(4, np.float32), "one": np.ones((4, 1), np.float32),
         "spectrum": np.ones((4, 96, 7), np.float32), "three": np.ones((4, 3), np.float32),
-        "city": np.array(["Rome", "Oslo", "Rome", ""], dtype=object),
+        "city": np.array(["Rome", "", "Rome", ""], dtype=object),
         "mail": np.array([f"mail {n}" for n in range(200)], dtype=object),
     }  # fmt: skip
     found = summaries_for(inputs)
@@ -118,6 +118,12 @@ def test_a_summary_is_found_for_every_input():
     for name, values in inputs.items():
         made = summarise({name: values}, {name: found[name]})
         assert all(column.shape == (len(values),) for column in made.values())
+
+
+def test_a_few_texts_that_are_all_different_are_no_categories():
+    questions = np.array([f"question {n}" for n in range(60)] * 2, dtype=object)
+    assert summaries_for({"prompt": questions[:60]}) == {"prompt": "text"}
+    assert summaries_for({"prompt": questions}) == {"prompt": "category"}
 
 
 def test_a_time_is_not_sketched_for_it_is_always_later_than_before():

@@ -107,6 +107,7 @@ SUMMARIES: dict[str, Callable[[Array], dict[str, Array]]] = {
     "value": value_summary,
 }
 MOST_CATEGORIES = 128  # a column of more different texts is one of free text
+LEAST_EACH = 2  # so is one in which a text stands fewer times than this on average
 
 
 def summarise(inputs: Arrays, signals: Mapping[str, str]) -> dict[str, Array]:
@@ -138,7 +139,9 @@ def _summary(values: Array) -> str:
     """Pixels, texts, one number, or any other array of numbers."""
     shape = values.shape[1:]
     if values.dtype == object:
-        return "category" if len(set(values.reshape(-1))) <= MOST_CATEGORIES else "text"
+        different = len(set(values.reshape(-1)))  # texts of few rows are few, and yet free
+        few = different <= min(MOST_CATEGORIES, values.size / LEAST_EACH)
+        return "category" if few else "text"
     colours = shape[2] if len(shape) == 3 else 1
     if values.dtype == "uint8" and len(shape) in {2, 3} and colours in {1, 3, 4}:
         return "image"
