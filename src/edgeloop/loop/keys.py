@@ -11,7 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +22,8 @@ from pydantic import TypeAdapter
 import edgeloop
 from edgeloop.store.manifest import canonical
 from edgeloop.types import Json, MadeBy
+
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements stand
 
 
 def made_by(
@@ -113,7 +115,7 @@ def _imports(
     name: str, text: bytes, packages: frozenset[str], *, is_package: bool
 ) -> tuple[str, ...]:
     found: list[str] = []
-    for node in ast.walk(ast.parse(text)):
+    for node in _statements(ast.parse(text)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -126,6 +128,16 @@ def _imports(
             else:
                 found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return tuple(module for module in found if module.partition(".")[0] in packages)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Every statement at any depth. Expressions hold no imports, and are most of a tree."""
+    waiting: list[Any] = [tree]
+    while waiting:
+        one = waiting.pop()
+        parts = [part for block in BLOCKS for part in getattr(one, block, ())]
+        waiting += parts
+        yield from (part for part in parts if isinstance(part, ast.stmt))
 
 
 def _absolute(name: str, node: ast.ImportFrom, *, is_package: bool) -> str:
