@@ -13,7 +13,7 @@ demo: $(VENV)/.demo  ## the whole loop on this machine, once
 	$(BIN)/python examples/digits/demo.py
 
 test: $(VENV)/.dev  ## everything that a newcomer should run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 five: $(VENV)/.five  ## five unlike models, each through a whole turn of the loop; needs npm, 15 minutes
 	EDGELOOP_CACHE=$(VENV)/cache $(BIN)/python -m pytest -m "five or llm or text"
