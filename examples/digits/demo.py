@@ -32,7 +32,8 @@ from edgeloop.loop.runner import RunResult, StepResult, run_loop
 from edgeloop.protocol.messages import ReleaseRef
 from edgeloop.release.repository import Repository
 from edgeloop.store.artifacts import Store
-from fleet import control_plane, devices, watcher
+from edgeloop.testing.processes import control_plane, watcher
+from fleet import devices
 
 HERE = Path(__file__).parent
 SCENES = 7

@@ -68,23 +68,29 @@ def control_plane(work: Path) -> Iterator[FleetClient]:
 
 @contextmanager
 def devices(
-    work: Path, names: Mapping[str, Sequence[object]], interpreter: Sequence[object] = ()
+    work: Path, names: Mapping[str, Sequence[object]]
 ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Run each device of ``names``, with the command line of its application; gives the processes.
+    """Run each device of ``names``, a script of Python and its options; gives the processes.
 
     ``--folder`` and the device's folder, ``work/devices/<name>``, are added to the line. It must
     have been enrolled.
     """
-    python = interpreter or (sys.executable,)
     with ExitStack() as running:
-        lines = {n: [*python, *line, "--folder", work / "devices" / n] for n, line in names.items()}
-        yield {n: running.enter_context(child(w, work / f"{n}.log")) for n, w in lines.items()}
+        yield {
+            name: running.enter_context(
+                child(
+                    [sys.executable, *line, "--folder", work / "devices" / name],
+                    work / f"{name}.log",
+                )
+            )
+            for name, line in names.items()
+        }
 
 
 @contextmanager
-def watcher(work: Path, loop: str = "loop.yaml") -> Iterator[None]:
+def watcher(work: Path) -> Iterator[None]:
     """The process that looks for drift and starts the loop ``work/loop.yaml`` again, once."""
-    line = [sys.executable, "-m", "edgeloop.cli.main", "-v", "watch", work / loop]
+    line = [sys.executable, "-m", "edgeloop.cli.main", "-v", "watch", work / "loop.yaml"]
     options = ["--fleet", work / "fleet", "--every", "1", "--turns", "1"]
     with child([*line, *options, "--until-stdin-closes"], work / "watch.log"):
         yield
