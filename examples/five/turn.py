@@ -30,7 +30,7 @@ from edgeloop.errors import EdgeloopError
 from edgeloop.fleet.client import FleetClient
 from edgeloop.fleet.views import AuditLine, RolloutView
 from edgeloop.loop.file import load_loop
-from edgeloop.loop.runner import RunResult, run_loop
+from edgeloop.loop.runner import RunResult, channel_list, run_loop
 from edgeloop.protocol.messages import ReleaseRef, RolloutState
 from edgeloop.release.repository import Repository
 from edgeloop.store.artifacts import Store
@@ -38,7 +38,8 @@ from edgeloop.testing.processes import control_plane, devices, enrolled, watcher
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent
-DEVICES = ("north-1", "north-2", "south-1", "south-2")
+SITES = ("north", "south")
+EACH_SITE = 2  # devices
 WINDOW_SECONDS = 5.0
 
 
@@ -81,6 +82,17 @@ class Turn:
             self.say(f"   {finding.check:20} {finding.verdict} {value} {finding.limit}")
         return result
 
+    def release(self, version: int, file: str) -> ReleaseRef:
+        """The release of a loop file; one that is listed, or was, is not made again."""
+        loop = load_loop(self.work / file)
+        listing = channel_list(loop)
+        every = (*listing.releases, *listing.delisted) if listing else ()
+        known = [line for line in every if line.version == version]
+        if not known:
+            return self.make(file).release
+        channel = loop.settings.release.channel
+        return ReleaseRef(name=loop.name, channel=channel, version=version, digest=known[0].digest)
+
     def prepare(self) -> ModuleType:
         """The folder of this turn, with the world's rows as the devices read them."""
         self.work.mkdir(parents=True, exist_ok=True)
@@ -99,29 +111,22 @@ class Turn:
 
     @contextmanager
     def fleet(self, world: ModuleType) -> Iterator[FleetClient]:
-        """A control plane and four devices that work."""
+        """A control plane and devices that work, at two sites."""
         every = getattr(world, "ANSWER_SECONDS", 0.05)  # between two answers of a device
         late = getattr(world, "TRUTH_AFTER", 0)  # answers until a truth is known
         loop = load_loop(self.work / "loop.yaml")
         with control_plane(self.work) as fleet:
+            each = getattr(world, "EACH_SITE", EACH_SITE)
+            places = [(site, number + 1) for site in SITES for number in range(each)]
             lines = {}
-            for number, name in enumerate(DEVICES):
-                site = name.partition("-")[0]
-                settings = {"window_seconds": WINDOW_SECONDS, "report_seconds": 2.0}
+            for place, (site, number) in enumerate(places):
+                name = f"{site}-{number}"
                 enrolled(
-                    self.work, fleet, name,
-                    site=site, model=loop.name, opt_in=site == "south", **settings,
+                    self.work, fleet, name, site=site, model=loop.name, opt_in=site == "south",
+                    window_seconds=WINDOW_SECONDS, report_seconds=2.0,
                 )  # fmt: skip
-                start = number / len(DEVICES)
-                lines[name] = [
-                    HERE / "device.py",
-                    "--start",
-                    start,
-                    "--every",
-                    every,
-                    "--late",
-                    late,
-                ]
+                pace = ["--start", place / len(places), "--every", every, "--late", late]
+                lines[name] = [HERE / "device.py", *pace]
             with devices(self.work, lines) as self.processes:
                 yield fleet
 
@@ -153,13 +158,12 @@ class Turn:
 def play(turn: Turn) -> list[Point]:
     """The whole turn; what has happened before is only looked at."""
     world = turn.prepare()
-    first = turn.make("loop.yaml").release
+    first, second = turn.release(1, "loop.yaml"), turn.release(2, "bad.yaml")
     with turn.fleet(world) as fleet:
         turn.say("release 1 goes out")
         out = turn.roll_out(fleet, first)
         if out.state is not RolloutState.FINISHED:
             raise TurnError(f"release 1 must reach every device, and its rollout is {out.state}")
-        second = _second(turn, fleet)
         turn.say("the world of the south changes")
         (turn.work / CHANGED).touch()
         with watcher(turn.work):
@@ -170,15 +174,6 @@ def play(turn: Turn) -> list[Point]:
             turn.until(lambda: bool(_ended(fleet)), "the trigger must start a rollout")
             third = _third(turn, fleet)
         return examine(fleet, out, back, third)
-
-
-def _second(turn: Turn, fleet: FleetClient) -> ReleaseRef:
-    """The bad release; where it was delisted already it is not made again, since it is refused."""
-    known = [r for r in fleet.rollouts() if r.version == 2]
-    if not known:
-        return turn.make("bad.yaml").release
-    one = known[0]
-    return ReleaseRef(name=one.name, channel=one.channel, version=one.version, digest=one.digest)
 
 
 def _ended(fleet: FleetClient) -> list[AuditLine]:

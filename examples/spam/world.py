@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeloop.data.sets.spam import mails
 
-ANSWER_SECONDS = 0.2  # between two mails of a device
+ANSWER_SECONDS = 0.08  # between two mails of a device
 LEARNED = 0.137  # share of the mails; data.source.share of loop.yaml
 NOTICE = "[EXTERNAL] THIS MAIL CAME FROM OUTSIDE. BE CAREFUL WITH LINKS AND ATTACHMENTS.\n\n"
 

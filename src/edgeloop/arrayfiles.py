@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
@@ -105,6 +106,20 @@ def array_of(content: bytes) -> Array:
         return as_texts(json.loads(content))
     loaded: Array = np.load(io.BytesIO(content), allow_pickle=False)
     return loaded
+
+
+def encoded(columns: Mapping[str, Array]) -> dict[str, str]:
+    """Name -> base64 of the file that holds its values: columns as JSON."""
+    return {name: base64.b64encode(content_of(v)).decode() for name, v in columns.items()}
+
+
+def decoded(columns: Mapping[str, str]) -> dict[str, Array]:
+    """The inverse of :func:`encoded`.
+
+    Raises:
+        ValueError, EOFError: a column is no base64, or :func:`array_of` cannot read it.
+    """
+    return {name: array_of(base64.b64decode(text, validate=True)) for name, text in columns.items()}
 
 
 def _ending(values: Array) -> str:

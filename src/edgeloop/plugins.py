@@ -56,7 +56,8 @@ class Context:
 
     ``reference`` is the model that the recipe built (float), ``current`` the channel's newest
     release, ``start`` the model to fine-tune from. ``scratch`` is an empty folder of this step,
-    ``folder`` the loop file's, from which relative paths of a plugin's fields are meant.
+    ``folder`` the loop file's, from which relative paths of a plugin's fields are meant. Answers to
+    held-out rows are in ``answered`` once a step of the same run has asked for them.
     """
 
     scratch: Path
@@ -69,6 +70,7 @@ class Context:
     progress: Progress = silent
     tracker: Tracker | None = None
     budget: Budget = field(default_factory=Budget)
+    answered: dict[Any, dict[str, Array]] = field(default_factory=dict, repr=False)
 
     def session(self, model: Model, budget: Budget | None = None) -> Session:
         """``model`` loaded by the runtime of its format.

@@ -35,7 +35,8 @@ def test_divergence_without_a_shared_token_is_nothing_that_can_be_told():
 
 
 def times(first: float, rate: float, disturbed: float) -> Timed:
-    return Timed(first_ms=np.full(9, first), per_second=np.full(9, rate), disturbed=disturbed)
+    firsts, rates = np.full(9, first), np.full(9, rate)
+    return Timed(first_ms=firsts, per_second=rates, disturbed=disturbed, threads=1)
 
 
 @pytest.mark.parametrize(
@@ -43,14 +44,14 @@ def times(first: float, rate: float, disturbed: float) -> Timed:
     [(0.0, Verdict.FAIL, 9.0), (0.2, Verdict.FAIL, 9.0), (0.3, Verdict.NOT_MEASURED, None)],
 )
 def test_a_slow_answer_on_a_disturbed_machine_is_not_measured(disturbed, verdict, value):
-    found = TokensPerSecond(min=10).judged(times(50, 9, disturbed), 1)
+    found = TokensPerSecond(min=10).judged(times(50, 9, disturbed))
     assert (found.verdict, found.value, found.limit) == (verdict, value, ">= 10")
-    found = TimeToFirstToken(max="5 ms").judged(times(9, 50, disturbed), 1)
+    found = TimeToFirstToken(max="5 ms").judged(times(9, 50, disturbed))
     assert (found.verdict, found.value, found.limit) == (verdict, value, "<= 5 ms")
 
 
 def test_a_fast_answer_passes_whatever_happened_meanwhile():
-    assert TokensPerSecond(min=10).judged(times(1, 11, 1.0), 1) == Finding(
+    assert TokensPerSecond(min=10).judged(times(1, 11, 1.0)) == Finding(
         check="tokens_per_second",
         verdict=Verdict.PASS,
         value=11.0,

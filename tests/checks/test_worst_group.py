@@ -7,6 +7,7 @@ from edgeloop.checks.worst_group import WorstGroup
 from edgeloop.data.snapshot import write
 from edgeloop.data.split import Stratified
 from edgeloop.errors import DataError
+from edgeloop.plugins import Context
 from edgeloop.types import AnswerSpec, Finding, Model, Verdict
 
 ROWS = 1000
@@ -15,21 +16,18 @@ ROWS = 1000
 class _Says:
     """A session that says what the column ``said`` says."""
 
+    def fresh(self):
+        return self
+
     def run(self, inputs):
         label = inputs["said"]
         return {"label": label, "probabilities": np.eye(2, dtype=np.float32)[label]}
 
 
-class _Given:
+class _Given(Context):
     """A context in which every model says what its input tells it."""
 
-    def __init__(self, snapshot):
-        self._snapshot = snapshot
-
-    def data(self):
-        return self._snapshot
-
-    def session(self, model):
+    def session(self, model, budget=None):
         return _Says()
 
 
@@ -56,7 +54,7 @@ def found(workplace, check: WorstGroup, *, wrong: dict[str, float]) -> Finding:
         said[rows[: round(share * len(rows))]] ^= 1
     np.save(snapshot.files["said-00000.npy"], said)
     model = Model(format="said", answer=snapshot.answer, inputs=snapshot.input_specs(), files={})
-    return check.run(model, _Given(snapshot))
+    return check.run(model, _Given(scratch=workplace().scratch, snapshot=snapshot))
 
 
 def test_the_worst_group_decides_and_a_small_one_is_told_and_not_judged(workplace):

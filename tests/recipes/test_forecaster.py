@@ -11,9 +11,11 @@ from edgeloop.answers import open_kind
 from edgeloop.data.merge import merge
 from edgeloop.data.split_by_time import ByTime
 from edgeloop.errors import DataError, ModelError
+from edgeloop.plugins import get
 from edgeloop.recipes.forecaster import Forecaster, _judged
 from edgeloop.recipes.series_windows import examples
-from edgeloop.types import AnswerSpec, Model, TensorSpec
+from edgeloop.runtimes.program import answers_to, prepared, stretches
+from edgeloop.types import AnswerSpec, Budget, Model, TensorSpec
 from series_side import ANSWER, RECIPE, ahead, readings, series
 
 KIND = open_kind(ANSWER)
@@ -109,18 +111,34 @@ def test_no_row_is_learnt_whose_truth_lies_in_the_next_part(snapshot):
     assert len(rows.time) == len(snapshot.column("time", "train")) - 23 - 6
 
 
-def test_readings_from_the_field_are_a_series_of_their_own(snapshot, workplace):
+def test_readings_of_two_devices_are_two_series(snapshot, workplace):
     times, values = readings(120, seed=9)
-    twice = [np.concatenate([column, column[50:]]) for column in (times, values, ahead(values))]
-    field = ({"time": twice[0], "value": twice[1]}, twice[2])
+    other = values + 1000  # the second device, in the same hours
+    both = [np.concatenate(pair) for pair in ((times, times), (values, other))]
+    truth = np.concatenate([ahead(values), ahead(other)])
+    field = ({"time": both[0], "value": both[1]}, truth)
     rows = merge(snapshot, field, "field:south", workplace().scratch, split=ByTime())
     found = examples(rows, "train", RECIPE._step(rows))
-    new = found.taken(found.new)
-    assert 0 < len(new.time) < 120 - 23
-    assert len(np.unique(new.time)) == len(new.time)
+    seen = found.taken(found.new).history
+    large = (seen > 500).sum(axis=1)
+    assert set(large.tolist()) == {0, RECIPE.window}  # no window has readings of both
     chance = found.chance(0.4)
     assert chance[found.new].sum() == pytest.approx(0.4)
     assert examples(snapshot, "train", RECIPE._step(snapshot)).chance(0.4) is None
+
+
+def test_checks_and_bundles_begin_anew_where_another_series_does(model):
+    times, values = readings(60)
+    twice = {"time": np.concatenate([times, times]), "value": np.concatenate([values, values])}
+    session = get("runtime", "torch")().load(model, Budget())
+    session.run({"time": times[:30], "value": values[:30]})  # its own memory is not touched
+    found = answers_to(twice, model, session)["value"]
+    assert np.isnan(found[60:83]).all()
+    assert np.allclose(found[:60], found[60:], equal_nan=True)
+    assert stretches(model, twice) == [slice(0, 60), slice(60, 120)]
+    seen = prepared(model, twice)["history"]
+    assert np.array_equal(seen[:60], seen[60:], equal_nan=True)
+    assert not np.isnan(session.run({"time": times[30:31], "value": values[30:31]})["value"]).any()
 
 
 def test_fine_tuning_goes_on_from_the_model_that_is_given(model, snapshot, workplace):

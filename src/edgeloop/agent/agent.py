@@ -17,6 +17,7 @@ from edgeloop.agent.admission import Timer
 from edgeloop.agent.answering import Answer, Answering, Books
 from edgeloop.agent.blobs import Blobs
 from edgeloop.agent.control_plane import ControlPlane
+from edgeloop.agent.earlier import Earlier
 from edgeloop.agent.journal import Journal
 from edgeloop.agent.loaded import Loaded
 from edgeloop.agent.recent import Recent
@@ -212,6 +213,7 @@ class Agent:
         """End at once, as a power cut would; open windows are lost, the folder is free."""
         self._books.signals.close()
         self._books.samples.close()
+        self._books.earlier.close()
         self._books.journal.close()
         self._lock.close()
 
@@ -365,6 +367,7 @@ class Agent:
             device=self._device,
             answering=self._answering,
             journal=self._books.journal,
+            earlier=self._books.earlier,
             incoming=self._folder / "incoming.json",
             threads=told.threads,
             timer=self._around.timer,
@@ -416,4 +419,5 @@ def _books(folder: Path, told: Settings, clock: Clock) -> Books:
             per_day=told.samples_per_day,
         ),
         recent=Recent(),
+        earlier=Earlier(folder / "earlier.sqlite"),
     )

@@ -26,6 +26,7 @@ from edgeloop.errors import (
 
 if TYPE_CHECKING:
     from edgeloop.agent.admission import Timer
+    from edgeloop.agent.earlier import Earlier
     from edgeloop.agent.journal import Journal
     from edgeloop.agent.loaded import Loaded, Meaning
     from edgeloop.agent.probation import Shadow, Trial
@@ -73,6 +74,7 @@ class Books:
     signals: Signals
     samples: Samples
     recent: Recent
+    earlier: Earlier
 
 
 class Answering:
@@ -173,7 +175,8 @@ class Answering:
             self._tell(now, failed=True)
             if now.fallback is None:
                 raise
-            answers, slot = now.fallback.run(feed), now.fallback
+            slot = self._books.earlier.shown_to(now.fallback)  # it was not asked meanwhile
+            answers = slot.run(feed)
         else:
             self._tell(now, failed=False)
         return slot, answers, (self._timer() - began) * 1000
@@ -193,6 +196,7 @@ class Answering:
         kept = feed if self._books.samples.opted_in else None
         given = Given(meaning=slot.meaning, time=now, answers=answers, feed=kept)
         self._books.recent.add(answer.id, given)
+        self._books.earlier.add(feed, slot.memory)
         return answer
 
     def _log(self, answer: Answer, meaning: Meaning, now: float) -> None:

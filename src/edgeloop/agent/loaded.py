@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from edgeloop.answers import AnswerKind, open_kind
 from edgeloop.arrayfiles import dtype_of
 from edgeloop.errors import EdgeloopError, InputMismatchError, ModelError
 from edgeloop.plugins import get
+from edgeloop.runtimes import program
 from edgeloop.sketches.features import summarise
 from edgeloop.types import Budget
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from edgeloop.protocol.messages import ReleaseRef
     from edgeloop.release.bundle import Bundle
     from edgeloop.types import Array, Arrays, Pieces, Session, TensorSpec
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,7 @@ class Loaded:
     bundle: Bundle
     meaning: Meaning
     inputs: tuple[TensorSpec, ...]
+    memory: int  # how many rows before a row its answer depends on
     session: Session = field(repr=False)
 
     @property
@@ -55,6 +60,22 @@ class Loaded:
     def fresh(self) -> Loaded:
         """The same slot without memory of earlier rows."""
         return replace(self, session=self.session.fresh())
+
+    def reminded(self, rows: Sequence[Arrays]) -> Loaded:
+        """The same slot as if it had answered ``rows`` and none before, oldest first.
+
+        A row that it refuses, as one of another model's inputs, is left out.
+        """
+        fresh, refused = self.fresh(), 0
+        for row in rows[-self.memory :]:
+            try:
+                fresh.run(row)
+            except (InputMismatchError, ModelError):
+                refused += 1
+        logger.info(
+            "remind.done version=%d rows=%d refused=%d", self.ref.version, len(rows), refused
+        )
+        return fresh
 
     def feed(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """What an application gave for one row as arrays ``[1, *shape]`` of the model's dtypes.
@@ -131,7 +152,13 @@ def load(ref: ReleaseRef, bundle: Bundle, threads: int) -> Loaded:
     runtime = get("runtime", model.format)()
     session = runtime.load(model, Budget(threads=threads))
     meaning = Meaning(ref=ref, kind=open_kind(model.answer), signals=bundle.info.signals)
-    return Loaded(bundle=bundle, meaning=meaning, inputs=model.inputs, session=session)
+    return Loaded(
+        bundle=bundle,
+        meaning=meaning,
+        inputs=model.inputs,
+        memory=program.memory(model),
+        session=session,
+    )
 
 
 def _row(spec: TensorSpec, value: Array) -> Array:

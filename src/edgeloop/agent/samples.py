@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from edgeloop.agent.recent import Given
     from edgeloop.clock import Clock
-    from edgeloop.types import Arrays, Json
+    from edgeloop.types import Json
 
 BATCH = 100  # samples in one message
 BATCH_BYTES = 1 << 19
@@ -72,7 +71,7 @@ class Samples:
         request = self._request
         if request is None or given.feed is None or given.time < self._since:
             return
-        payload = json.dumps({"inputs": _encoded(given.feed), "truth": truth})
+        payload = json.dumps({"inputs": arrayfiles.encoded(given.feed), "truth": truth})
         count, size = self._database.rows(
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM samples"
         )[0]
@@ -131,11 +130,3 @@ class Samples:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-
-def _encoded(feed: Arrays) -> dict[str, str]:
-    """Input name -> base64 of its one row as a file, see ``arrayfiles``."""
-    return {
-        name: base64.b64encode(arrayfiles.content_of(values)).decode()
-        for name, values in feed.items()
-    }

@@ -43,6 +43,7 @@ from edgeloop.types import Finding, Layer, Verdict
 if TYPE_CHECKING:
     from edgeloop.agent.blobs import Blobs
     from edgeloop.agent.device import Device
+    from edgeloop.agent.earlier import Earlier
     from edgeloop.agent.journal import Journal
     from edgeloop.agent.slots import Slots
     from edgeloop.agent.states import Ledger
@@ -70,6 +71,7 @@ class Parts:
     device: Device
     answering: Answering
     journal: Journal
+    earlier: Earlier
     incoming: Path  # the manifest of the bundle that is being fetched
     threads: int
     timer: admission.Timer
@@ -184,7 +186,8 @@ class Update:
         slots = self._parts.slots
         while (ref := slots.now.current) is not None:
             try:
-                self._parts.answering.in_charge = InCharge(current=self._load(ref))
+                current = self._parts.earlier.shown_to(self._load(ref))
+                self._parts.answering.in_charge = InCharge(current=current)
             except (TrustError, ModelError) as fault:
                 if isinstance(fault, ModelError):  # changed bytes may be fetched again, these not
                     rollout = self._parts.ledger.now.rollout
@@ -287,6 +290,7 @@ class Update:
         if current is None:
             self._take_over(candidate, None)
             return
+        candidate = self._parts.earlier.shown_to(candidate)
         shadow = Shadow(candidate, current.ref, limits_of(plan), self._parts.timer)
         self._parts.answering.in_charge = InCharge(current=current, shadow=shadow)
 
@@ -349,7 +353,8 @@ class Update:
         parts, present = self._parts, self._parts.answering.in_charge
         if _same(parts.slots.now.current, parts.ledger.now.trying):
             parts.slots.restore(parts.journal.last_row())
-            before = present.fallback if present is not None else None
+            waited = present.fallback if present is not None else None
+            before = waited and parts.earlier.shown_to(waited)  # it was not asked meanwhile
         else:
             before = present.current if present is not None else None
         parts.answering.in_charge = None if before is None else InCharge(current=before)

@@ -11,7 +11,7 @@ from edgeloop.answers.intervals import wilson
 from edgeloop.checks.held_out import NO_ANSWERS, NO_ROWS, HeldOut, held_out
 from edgeloop.checks.limits import at_least, not_measured
 from edgeloop.plugins import register
-from edgeloop.runtimes.program import memory
+from edgeloop.runtimes.program import memory, stretches
 from edgeloop.types import Finding
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class GoldenParity:
         rows = held_out(model, context)
         if not rows.rows:
             return not_measured("golden_parity", NO_ROWS)
-        chosen = _chosen(rows, self.samples, memory(model))
+        chosen = _chosen(rows, self.samples, model)
         execution = execution_class(model)
         tolerance: float = getattr(self, execution)
         mine, theirs = (chosen.answers(one, context) for one in (model, context.reference))
@@ -78,20 +78,16 @@ def execution_class(model: Model) -> str:
     return "int8" if "quantization" in model.notes else "exact"
 
 
-def _chosen(rows: HeldOut, count: int, past: int) -> HeldOut:
+def _chosen(rows: HeldOut, count: int, model: Model) -> HeldOut:
     """``count`` rows at even distances, the same ones whatever the model.
 
-    The first in a row, and ``past`` more before them, where the model remembers so many.
+    Where the model remembers rows: the first of the longest stretch, and before them so many as it
+    remembers.
     """
     import numpy as np
 
     places = np.unique(np.linspace(0, rows.rows - 1, count).astype(int))
-    if past:
-        places = np.arange(min(rows.rows, past + count))
-    return HeldOut(
-        kind=rows.kind,
-        feed={name: values[places] for name, values in rows.feed.items()},
-        truth=rows.truth[places],
-        profile=rows.profile[places],
-        profiles=rows.profiles,
-    )
+    if past := memory(model):
+        longest = max(stretches(model, rows.feed), key=lambda one: one.stop - one.start)
+        places = np.arange(longest.start, min(longest.stop, longest.start + past + count))
+    return rows.taken(places)

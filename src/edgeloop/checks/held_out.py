@@ -2,46 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeloop.answers import open_kind
+from edgeloop.runtimes.program import answers_to
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+    from pathlib import Path
+
     from edgeloop.answers import AnswerKind
     from edgeloop.plugins import Context
     from edgeloop.types import Array, Arrays, Model
 
-BATCH = 256
+MOST_BYTES = 256 << 20  # of one model's answers that are kept for the next check
 NO_ROWS = "the snapshot has no rows in its part 'test'"
 NO_ANSWERS = "the model answers none of the held-out rows"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Part ``test`` of a step's snapshot: inputs by name, truth, and the population of each row."""
+    """Rows of part ``test`` of a step's snapshot: inputs, truth, and the population of each.
+
+    ``places`` are those of the part that these rows are; None is all of it.
+    """
 
     kind: AnswerKind
     feed: Arrays
     truth: Array
     profile: Array  # uint8[rows], index into profiles
     profiles: tuple[str, ...]
+    part: Hashable  # which part of which snapshot this is
+    places: Array | None = None
 
     @property
     def rows(self) -> int:
         """How many there are."""
         return len(self.truth)
 
-    def answers(self, model: Model, context: Context) -> dict[str, Array]:
-        """Every output of ``model`` by name, on all rows."""
-        import numpy as np
+    def taken(self, places: Array) -> HeldOut:
+        """Of all rows those at ``places``."""
+        return replace(
+            self,
+            feed={name: values[places] for name, values in self.feed.items()},
+            truth=self.truth[places],
+            profile=self.profile[places],
+            places=places,
+        )
 
-        session = context.session(model)
-        parts = [
-            session.run({name: values[start : start + BATCH] for name, values in self.feed.items()})
-            for start in range(0, self.rows, BATCH)
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def answers(self, model: Model, context: Context) -> Arrays:
+        """Every output of ``model`` by name, on all rows; worked out once in a run.
+
+        Models are asked for the same rows by most checks, and asking is what they take time for.
+        """
+        key = (self.part, _named(model))
+        if key in context.answered:
+            found = context.answered[key]
+            if self.places is None:
+                return found
+            return {name: values[self.places] for name, values in found.items()}
+        found = answers_to(self.feed, model, context.session(model))
+        if self.places is None and sum(one.nbytes for one in found.values()) <= MOST_BYTES:
+            context.answered[key] = found
+        return found
 
     def by_profile(self, values: Array) -> dict[str, dict[str, float]]:
         """Mean of ``values`` (one per row) and number of rows for each population that has any.
@@ -75,4 +99,14 @@ def held_out(model: Model, context: Context) -> HeldOut:
         truth=snapshot.column(snapshot.target, "test"),
         profile=snapshot.column("profile", "test"),
         profiles=snapshot.profiles,
+        part=("test", *_paths(snapshot.files)),
     )
+
+
+def _named(model: Model) -> Hashable:
+    """What a model answers depends on nothing else. Files lie in a store under their digests."""
+    return (model.format, repr(model.program), repr(model.answer), *_paths(model.files))
+
+
+def _paths(files: Mapping[str, Path]) -> tuple[tuple[str, Path], ...]:
+    return tuple(sorted(files.items()))

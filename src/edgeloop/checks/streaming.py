@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeloop.checks.held_out import held_out
+from edgeloop.checks.statistics import quantile
+from edgeloop.types import Finding, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +30,33 @@ class Timed:
     first_ms: Array  # float64[n]: from the question to the first piece
     per_second: Array  # float64[n]: pieces (tokens) behind the first, per second
     disturbed: float  # share of the answers that waited for the processor
+    threads: int
+
+    def finding(
+        self, check: str, values: Array, unit: str, judge: Callable[[float], tuple[Verdict, str]]
+    ) -> Finding:
+        """The median of ``values``, with its interval, held against ``judge``'s limit.
+
+        Others' work on this machine can only make answers slower. A value within the limit passes
+        whatever happened meanwhile; one beyond it is not measured when more than ``DISTURBED`` of
+        the answers waited for the processor.
+        """
+        value, interval = quantile(values, 0.5)
+        verdict, limit = judge(value)
+        if verdict is Verdict.FAIL and self.disturbed > DISTURBED:
+            verdict = Verdict.NOT_MEASURED
+        measured = verdict is not Verdict.NOT_MEASURED
+        disturbed = f"{self.disturbed:.0%} of the answers waited for the processor"
+        return Finding(
+            check=check,
+            verdict=verdict,
+            value=value if measured else None,
+            unit=unit,
+            limit=limit,
+            interval=interval if measured else None,
+            reason=disturbed if self.disturbed else "",
+            evidence={"answers": len(values), "threads": self.threads, "median": value},
+        )
 
 
 def timed(model: Model, context: Context, runs: int, warmup: int) -> Timed | str:
@@ -47,7 +76,12 @@ def timed(model: Model, context: Context, runs: int, warmup: int) -> Timed | str
     if not whole:
         return NO_ANSWERS
     first, rate, disturbed = (np.array(values) for values in zip(*whole, strict=True))
-    return Timed(first_ms=first, per_second=rate, disturbed=float(disturbed.mean()))
+    return Timed(
+        first_ms=first,
+        per_second=rate,
+        disturbed=float(disturbed.mean()),
+        threads=context.budget.threads,
+    )
 
 
 def _one(stream: Callable[[], Iterable[str]], threads: int) -> tuple[float, float, bool] | None:

@@ -7,8 +7,6 @@ names model and channel, and a watcher reads those of its own: several loops sha
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import math
 from collections import Counter
@@ -21,7 +19,7 @@ from pydantic.dataclasses import dataclass as plugin
 
 from edgeloop import durable
 from edgeloop.answers import open_kind
-from edgeloop.arrayfiles import array_of, dtype_of
+from edgeloop.arrayfiles import decoded, dtype_of
 from edgeloop.clock import Clock
 from edgeloop.data.snapshot import write
 from edgeloop.errors import (
@@ -54,7 +52,7 @@ from edgeloop.watch.drift import DriftLimits, GroupDrift, assess
 from edgeloop.watch.trigger import Decision, Move, decide
 
 if TYPE_CHECKING:
-    from edgeloop.types import Array
+    from edgeloop.types import Array, Arrays
 
 logger = logging.getLogger(__name__)
 
@@ -383,7 +381,7 @@ def _snapshot(
         truths.append(kind.truth(one.sample.truth))
     inputs = {name: np.concatenate(values) for name, values in rows.items()}
     target = np.asarray(truths, dtype=old.column(old.target).dtype)
-    order = _in_time(inputs, len(target))
+    order = _in_time([one.device for one in samples], inputs)
     return write(
         name=old.name,
         inputs={name: values[order] for name, values in inputs.items()},
@@ -394,14 +392,19 @@ def _snapshot(
     )
 
 
-def _in_time(inputs: Mapping[str, Array], rows: int) -> Array:
-    """The order of rows: by time, one of each time, where an input is a time; else as they are."""
+def _in_time(devices: Sequence[str], inputs: Arrays) -> Array:
+    """The order of rows where an input is a time, else as they are.
+
+    Device by device, since each sees a series of its own; then by time, one row of each.
+    """
     import numpy as np
 
     times = [values for values in inputs.values() if values.dtype.kind == "M"]
     if not times:
-        return np.arange(rows)
-    order: Array = np.unique(times[0].reshape(rows), return_index=True)[1]
+        return np.arange(len(devices))
+    numbers = np.unique(devices, return_inverse=True)[1]
+    both = np.stack([numbers, times[0].reshape(-1).astype("int64")])
+    order: Array = np.unique(both, axis=1, return_index=True)[1]
     return order
 
 
@@ -412,8 +415,8 @@ def _provenance(samples: Sequence[SampleView], request: SampleRequestView) -> Ma
 
 def _array(one: SampleView, name: str) -> Array:
     try:
-        return array_of(base64.b64decode(one.sample.inputs[name], validate=True))
-    except (KeyError, ValueError, EOFError, binascii.Error) as fault:
+        return decoded({name: one.sample.inputs[name]})[name]
+    except (KeyError, ValueError, EOFError) as fault:
         raise DataError(
             f"sample {one.sample.answer} of device {one.device}",
             f"must have input {name} as a .npy or a JSON list in base64",

@@ -126,6 +126,15 @@ class Structure(_Section):
 
     name: Name
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+    threads: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1024,
+            description="Threads of a training. The same weights come out for the same seed and"
+            " number of threads; all that is timed has one thread, as a small device would.",
+        ),
+    ] = 1
     store: Path = Path(".edgeloop")
     track: str = ""  # an MLflow tracking URI; "" is a SQLite file beside the store
     data: Data

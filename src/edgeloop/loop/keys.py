@@ -35,12 +35,14 @@ def made_by(
     folder: Path,
     also: Sequence[type] = (),
     called: str = "",
+    threads: int = 1,
 ) -> MadeBy:
     """Everything that a step's key covers, and the key.
 
     ``also`` names classes that the step reaches through the registry rather than by an import: the
     runtime that loads its model, the answer kind. A plugin that itself imports modules by name says
-    which in ``modules``. ``called`` is the step's name where its plugin's is not enough.
+    which in ``modules``. ``called`` is the step's name where its plugin's is not enough. Sums over
+    another number of ``threads`` round otherwise.
     """
     cls = type(plugin)
     name = f"{kind}/{cls.plugin_name}"  # type: ignore[attr-defined]
@@ -52,6 +54,7 @@ def made_by(
             **parameters(plugin),
             **_inputs(plugin, folder),
             **({"called": called} if called else {}),
+            **({"threads": threads} if threads > 1 else {}),
         },
         "libraries": library_versions({name for c in (cls, *also) for name in _libraries(c)}),
         "seed": seed,

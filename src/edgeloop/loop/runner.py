@@ -21,7 +21,17 @@ from edgeloop.release.bundle import BundleInfo
 from edgeloop.release.repository import Repository, read_list
 from edgeloop.runtimes.program import before
 from edgeloop.store.artifacts import Store
-from edgeloop.types import Artifact, Finding, Keepable, Model, Progress, Snapshot, Verdict, silent
+from edgeloop.types import (
+    Artifact,
+    Budget,
+    Finding,
+    Keepable,
+    Model,
+    Progress,
+    Snapshot,
+    Verdict,
+    silent,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -310,6 +320,7 @@ class _Run:
     progress: Progress
     on_step: OnStep
     steps: list[StepResult] = field(default_factory=list)
+    answered: dict[Any, Any] = field(default_factory=dict)  # see plugins.Context
 
     def offline(self, turn: Turn | None, current: Callable[[Artifact], Artifact | None]) -> Offline:
         """Data, split, recipe, passes, checks; ``current`` is asked what to compare with."""
@@ -439,13 +450,14 @@ class _Run:
             folder=self.loop.folder,
             also=also,
             called=called,
+            threads=self._threads(kind),
         )
         found = self.store.by_key(how.key)
         seconds = 0.0
         if found is None:
             self.progress(name, 0, 1)
             with durable.scratch(f"step {name}") as scratch:
-                context = self._context(plugin, scratch, given or _Given())
+                context = self._context(kind, plugin, scratch, given or _Given())
                 began = time.perf_counter()
                 value = work(context)
                 seconds = time.perf_counter() - began
@@ -459,7 +471,10 @@ class _Run:
         self.on_step(result)
         return kept
 
-    def _context(self, plugin: Any, scratch: Path, given: _Given) -> Context:
+    def _threads(self, kind: str) -> int:
+        return self.loop.settings.threads if kind == "recipe" else 1
+
+    def _context(self, kind: str, plugin: Any, scratch: Path, given: _Given) -> Context:
         """Only what the plugin says that it needs, so that its key tells the truth."""
         values: Mapping[str, Any] = {need: given.value(need) for need in _needs(plugin)}
         return Context(
@@ -468,6 +483,8 @@ class _Run:
             seed=self.loop.settings.seed,
             progress=self.progress,
             tracker=self.tracker,
+            budget=Budget(threads=self._threads(kind)),
+            answered=self.answered,
             **values,
         )
 

@@ -25,15 +25,14 @@ from edgeloop.recipes.early_stopping import Best
 from edgeloop.recipes.one_cycle import OneCycle
 from edgeloop.recipes.repeatable import repeatable
 from edgeloop.recipes.tracked import Curves, tracked
-from edgeloop.recipes.weights import loaded, saved
-from edgeloop.types import Model
+from edgeloop.recipes.weights import loaded, trained
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from edgeloop.plugins import Context
-    from edgeloop.types import Array, Json, Snapshot, TensorSpec
+    from edgeloop.types import Array, Json, Model, Snapshot, TensorSpec
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ class Detector:
                 net = self.module(context.start)
             curves = self._train(net, snapshot, context)
             curves["validation_quality"] = [_quality(net, snapshot)]
-        model = _saved(net, shape, curves, snapshot, context)
+        model = trained(net, "detector.v1", shape, curves, snapshot, context)
         logger.info(
             "recipe.done name=detector.v1 epochs=%d validation_quality=%.4f seconds=%.1f",
             len(curves["train_loss"]),
@@ -210,7 +209,7 @@ def _quality(net: torch.nn.Module, snapshot: Snapshot) -> float:
     return round(float(np.concatenate(found).mean()), 8)
 
 
-# What goes in and out ---------------------------------------------------------------------------
+# What goes in -----------------------------------------------------------------------------------
 
 
 def _images(snapshot: Snapshot) -> TensorSpec:
@@ -240,27 +239,3 @@ def _check_start(start: Model, snapshot: Snapshot) -> None:
             f"must have the inputs and the answer of snapshot {snapshot.name}",
             got=f"{start.answer.kind}, inputs {[list(i.shape) for i in start.inputs]}",
         )
-
-
-def _saved(
-    net: torch.nn.Module,
-    shape: dict[str, Json],
-    curves: Curves,
-    snapshot: Snapshot,
-    context: Context,
-) -> Model:
-    path = saved(net, context.scratch)
-    return Model(
-        format="torch",
-        answer=snapshot.answer,
-        inputs=snapshot.input_specs(),
-        files={path.name: path},
-        recipe="detector.v1",
-        notes={
-            "architecture": shape,
-            "parameters": sum(p.numel() for p in net.parameters()),
-            "curves": dict(curves),
-            "epochs_run": len(curves["train_loss"]),
-            "fine_tuned": context.start is not None,
-        },
-    )

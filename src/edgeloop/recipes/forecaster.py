@@ -26,15 +26,14 @@ from edgeloop.recipes.one_cycle import OneCycle
 from edgeloop.recipes.repeatable import repeatable
 from edgeloop.recipes.series_windows import Examples, examples
 from edgeloop.recipes.tracked import Curves, tracked
-from edgeloop.recipes.weights import loaded, saved
+from edgeloop.recipes.weights import loaded, trained
 from edgeloop.runtimes.program.window import TIMES, Window
-from edgeloop.types import Model
 
 if TYPE_CHECKING:
     import torch
 
     from edgeloop.plugins import Context
-    from edgeloop.types import Json, Snapshot, TensorSpec
+    from edgeloop.types import Json, Model, Snapshot, TensorSpec
 
 logger = logging.getLogger(__name__)
 
@@ -119,20 +118,15 @@ class Forecaster:
             curves = self._train(net, parts, context)
             if self.conformal:
                 _adjust(net, parts["validation"], snapshot.answer.params["level"])
-        notes = {
-            "architecture": shape,
-            "parameters": sum(part.numel() for part in net.parameters()),
-            "curves": dict(curves),
-            "epochs_run": len(curves["train_loss"]),
-            "fine_tuned": context.start is not None,
-        }
+        program = _program(window)
+        model = trained(net, "forecaster.v1", shape, curves, snapshot, context, program)
         logger.info(
             "recipe.done name=forecaster.v1 epochs=%d validation_loss=%.4f seconds=%.1f",
-            notes["epochs_run"],
+            len(curves["train_loss"]),
             min(curves["validation_loss"]),
             time.monotonic() - started,
         )
-        return _saved(net, notes, snapshot, window, context)
+        return model
 
     @staticmethod
     def module(model: Model) -> torch.nn.Module:
@@ -346,28 +340,6 @@ def _judged(net: Any, rows: Examples) -> float:
         return float(_pinball(net, rows))
 
 
-# What comes out ---------------------------------------------------------------------------------
-
-
 def _program(window: Window) -> tuple[Mapping[str, Json], ...]:
     told = TypeAdapter(Window).dump_python(window, mode="json")
     return ({"step": "window", **told}, {"step": "graph"})
-
-
-def _saved(
-    net: torch.nn.Module,
-    notes: Mapping[str, Json],
-    snapshot: Snapshot,
-    window: Window,
-    context: Context,
-) -> Model:
-    path = saved(net, context.scratch)
-    return Model(
-        format="torch",
-        answer=snapshot.answer,
-        inputs=snapshot.input_specs(),
-        files={path.name: path},
-        recipe="forecaster.v1",
-        notes=notes,
-        program=_program(window),
-    )

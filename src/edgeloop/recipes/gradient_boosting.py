@@ -122,7 +122,7 @@ class GradientBoosting:
             for part in ("train", "validation")
         }
         return lightgbm.train(
-            self._parameters(context.seed),
+            self._parameters(context),
             parts["train"],
             num_boost_round=self.trees if context.start is None else self.tune_trees,
             valid_sets=list(parts.values()),
@@ -131,8 +131,8 @@ class GradientBoosting:
             callbacks=[report, lightgbm.early_stopping(self.patience, verbose=False)],
         )
 
-    def _parameters(self, seed: int) -> dict[str, Any]:
-        """In LightGBM's words; one thread and rows first, so that sums have one order."""
+    def _parameters(self, context: Context) -> dict[str, Any]:
+        """In LightGBM's words; rows first and so many threads, so that sums have one order."""
         return {
             "objective": "binary",
             "num_leaves": self.leaves,
@@ -142,10 +142,10 @@ class GradientBoosting:
             "feature_fraction": self.column_share,
             "bagging_fraction": self.row_share,
             "bagging_freq": 1,
-            "seed": seed,
+            "seed": context.seed,
             "deterministic": True,
             "force_row_wise": True,
-            "num_threads": 1,
+            "num_threads": context.budget.threads,
             "verbosity": -1,
         }
 

@@ -26,15 +26,14 @@ from edgeloop.recipes.early_stopping import Best
 from edgeloop.recipes.one_cycle import OneCycle
 from edgeloop.recipes.repeatable import repeatable
 from edgeloop.recipes.tracked import Curves, tracked
-from edgeloop.recipes.weights import loaded, saved
-from edgeloop.types import Model
+from edgeloop.recipes.weights import loaded, trained
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from edgeloop.plugins import Context
-    from edgeloop.types import Array, Json, Snapshot, TensorSpec
+    from edgeloop.types import Array, Json, Model, Snapshot, TensorSpec
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +95,7 @@ class ImageClassifier:
                 shape = dict(context.start.notes["architecture"])
                 net = self.module(context.start)
             curves = self._train(net, snapshot, context)
-        model = _saved(net, shape, curves, snapshot, context)
+        model = trained(net, "image_classifier.v1", shape, curves, snapshot, context)
         logger.info(
             "recipe.done name=image_classifier.v1 epochs=%d validation_accuracy=%.4f seconds=%.1f",
             len(curves["train_loss"]),
@@ -277,7 +276,7 @@ def _judged(net: torch.nn.Module, rows: _Rows, smoothing: float) -> tuple[float,
         return float(loss), float((logits.argmax(dim=1) == truth).float().mean())
 
 
-# What goes in and out ---------------------------------------------------------------------------
+# What goes in -----------------------------------------------------------------------------------
 
 
 def _images(snapshot: Snapshot) -> TensorSpec:
@@ -306,27 +305,3 @@ def _check_start(start: Model, snapshot: Snapshot) -> None:
             f"must have the inputs and the classes of snapshot {snapshot.name}",
             got=f"{len(mine[1])} classes, inputs {[list(i.shape) for i in mine[0]]}",
         )
-
-
-def _saved(
-    net: torch.nn.Module,
-    shape: dict[str, Json],
-    curves: Curves,
-    snapshot: Snapshot,
-    context: Context,
-) -> Model:
-    path = saved(net, context.scratch)
-    return Model(
-        format="torch",
-        answer=snapshot.answer,
-        inputs=snapshot.input_specs(),
-        files={path.name: path},
-        recipe="image_classifier.v1",
-        notes={
-            "architecture": shape,
-            "parameters": sum(p.numel() for p in net.parameters()),
-            "curves": dict(curves),
-            "epochs_run": len(curves["train_loss"]),
-            "fine_tuned": context.start is not None,
-        },
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.errors import DataError
@@ -60,7 +61,10 @@ class Examples:
 
 
 def examples(snapshot: Snapshot, part: str, window: Window) -> Examples:
-    """The rows of a part that have a whole window and all truths, each population by itself.
+    """The rows of a part that have a whole window and all truths.
+
+    Rows that devices sent home, and those of the first populations, are series of their own; so is
+    each stretch in which times rise.
 
     Raises:
         DataError: there is none.
@@ -69,10 +73,10 @@ def examples(snapshot: Snapshot, part: str, window: Window) -> Examples:
 
     populations = snapshot.column("profile", part)
     new = np.array([name.startswith(FIELD) for name in snapshot.profiles])[populations]
-    numbers = np.where(new, populations.astype(np.int64), -1)
-    runs = [
-        _run(snapshot, part, np.flatnonzero(numbers == one), window) for one in np.unique(numbers)
-    ]
+    times = snapshot.column(window.time, part)
+    edges = {0, len(new), *window.breaks({window.time: times})}
+    edges |= set((np.flatnonzero(np.diff(np.where(new, populations, 0))) + 1).tolist())
+    runs = [_run(snapshot, part, np.arange(*pair), window) for pair in pairwise(sorted(edges))]
     joined = [np.concatenate(columns) for columns in zip(*runs, strict=True)] if runs else []
     if not joined or not len(joined[0]):
         raise DataError(
@@ -86,16 +90,13 @@ def examples(snapshot: Snapshot, part: str, window: Window) -> Examples:
 
 
 def _run(snapshot: Snapshot, part: str, rows: Array, window: Window) -> tuple[Array, ...]:
-    """Rows (places in the part), histories, times and truths of one population, oldest first.
+    """Rows (places in the part), histories, times and truths of one series.
 
-    A time that two devices sent is taken once. Where the part ends, rows whose truths lie in the
-    next part are left out: they would tell the training what it is tested on.
+    Where it ends, rows whose truths lie in the next part are left out: they would tell the training
+    what it is tested on.
     """
     import numpy as np
 
-    times = snapshot.column(window.time, part)[rows]
-    _, places = np.unique(times, return_index=True)
-    rows = rows[places]
     feed = {name: snapshot.column(name, part)[rows] for name in snapshot.inputs}
     seen = window.open({}).run(feed)
     truth = snapshot.column(snapshot.target, part)[rows].astype(np.float32)

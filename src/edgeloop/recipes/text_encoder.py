@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass as value
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -20,9 +18,12 @@ from pydantic.dataclasses import dataclass
 
 from edgeloop.errors import DataError, ModelError
 from edgeloop.plugins import register
+from edgeloop.recipes.before_training import check_split
 from edgeloop.recipes.bert import Shape, learnt, load_into, network
+from edgeloop.recipes.drawn import chances
 from edgeloop.recipes.pretrained import PRETRAINED, Pretrained
 from edgeloop.recipes.repeatable import repeatable
+from edgeloop.recipes.tracked import Curves, tracked
 from edgeloop.runtimes.program import prepared
 from edgeloop.types import Model
 
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from edgeloop.plugins import Context, Run
+    from edgeloop.plugins import Context
     from edgeloop.types import Array, Json, Snapshot
 
 logger = logging.getLogger(__name__)
 
 BASE, ADAPTER, TOKENIZER = "base.safetensors", "adapter.safetensors", "tokenizer.json"
+CURVES = ("train_loss", "validation_loss", "validation_accuracy")
 AT_ONCE = 64  # rows that the frozen layers read at once
 
 
@@ -179,15 +181,18 @@ class TextEncoder:
             ),
         )
 
-    def _train(self, net: Any, model: Model, snapshot: Snapshot, context: Context) -> _Curves:
+    def _train(self, net: Any, model: Model, snapshot: Snapshot, context: Context) -> Curves:
+        import numpy as np
+
         tuning = context.start is not None
         epochs = self.tune_epochs if tuning else self.epochs
         rate = self.tune_learning_rate if tuning else self.learning_rate
         parts = {part: _Rows.of(net, model, snapshot, part) for part in ("train", "validation")}
-        chance = _chance(snapshot, self.tune_new) if tuning else None
+        fresh = snapshot.column("profile", "train") > 0
+        chance = chances(fresh, self.tune_new) if tuning else None
         steps = _Steps.of(net, rate, self.weight_decay, epochs * parts["train"].batches(self.batch))
-        curves, generator = _Curves(), _generator(context.seed)
-        with _tracked(context, self) as run:
+        curves, generator = Curves(*CURVES), np.random.default_rng(context.seed)
+        with tracked(context, self) as run:
             for epoch in range(epochs):
                 order = parts["train"].order(generator, chance)
                 loss = steps.epoch(parts["train"], order, self.batch)
@@ -209,10 +214,7 @@ def _check(snapshot: Snapshot) -> None:
     if "classes" not in snapshot.answer.params:
         rule = "must have labels of classes to learn"
         raise DataError(named, rule, got=f"answer kind {snapshot.answer.kind}")
-    if not any(name.startswith("split-") for name in snapshot.files):
-        raise DataError(
-            named, "must be split before training", todo="Name a split under data: in the loop file"
-        )
+    check_split(snapshot)
 
 
 def _check_start(start: Model, snapshot: Snapshot, architecture: tuple[Json, ...]) -> None:
@@ -353,55 +355,10 @@ class _Steps:
             return float(loss), float((logits.argmax(dim=1) == rows.labels).float().mean())
 
 
-class _Curves(dict[str, list[float]]):
-    """What was measured after each epoch."""
-
-    def __init__(self) -> None:
-        super().__init__({n: [] for n in ("train_loss", "validation_loss", "validation_accuracy")})
-
-    def add(self, *values: float) -> None:
-        """One epoch's values, in the order of the names."""
-        for curve, number in zip(self.values(), values, strict=True):
-            curve.append(round(number, 6))
-
-    def report(self, run: Run | None, epoch: int) -> None:
-        """Tell a tracker the newest values."""
-        if run is not None:
-            run.metrics({name: curve[-1] for name, curve in self.items()}, epoch)
-
-
-def _generator(seed: int) -> np.random.Generator:
-    import numpy as np
-
-    return np.random.default_rng(seed)
-
-
-def _chance(snapshot: Snapshot, share: float) -> Array | None:
-    """float64[n]: new populations make up ``share`` of what is drawn; None where there are none."""
-    import numpy as np
-
-    fresh = snapshot.column("profile", "train") > 0
-    if not fresh.any() or fresh.all():
-        return None
-    chances: Array = np.where(fresh, share / fresh.sum(), (1 - share) / (~fresh).sum())
-    return chances
-
-
-@contextmanager
-def _tracked(context: Context, recipe: TextEncoder) -> Iterator[Run | None]:
-    """A run of the tracker that already knows the parameters; None without a tracker."""
-    tracker = context.tracker
-    with nullcontext() if tracker is None else tracker.run("text_encoder") as run:
-        if run is not None:
-            told = TypeAdapter(TextEncoder).dump_python(recipe)
-            run.params(told | {"seed": context.seed})
-        yield run
-
-
 # What comes out ---------------------------------------------------------------------------------
 
 
-def _saved(net: Any, model: Model, curves: _Curves, context: Context) -> Model:
+def _saved(net: Any, model: Model, curves: Curves, context: Context) -> Model:
     """``model`` with the adapter that was learnt."""
     from safetensors.torch import save
 

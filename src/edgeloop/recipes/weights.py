@@ -1,18 +1,20 @@
-"""The weights of a trained network as the file of its model: written, and read again."""
+"""A trained network as a model: its weights written to the model's file, and read again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from edgeloop.errors import ModelError
+from edgeloop.types import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import torch
 
-    from edgeloop.types import Json, Model
+    from edgeloop.plugins import Context
+    from edgeloop.types import Json, Snapshot
 
 WEIGHTS = "weights.safetensors"
 
@@ -24,6 +26,34 @@ def saved(net: torch.nn.Module, folder: Path) -> Path:
     path = folder / WEIGHTS
     path.write_bytes(save({k: v.contiguous() for k, v in sorted(net.state_dict().items())}))
     return path
+
+
+def trained(
+    net: torch.nn.Module,
+    recipe: str,
+    architecture: Mapping[str, Json],
+    curves: Mapping[str, list[float]],
+    snapshot: Snapshot,
+    context: Context,
+    program: tuple[Mapping[str, Json], ...] = (),
+) -> Model:
+    """The model of a network that ``recipe`` trained on ``snapshot``; ``curves`` are per epoch."""
+    path = saved(net, context.scratch)
+    return Model(
+        format="torch",
+        answer=snapshot.answer,
+        inputs=snapshot.input_specs(),
+        files={path.name: path},
+        recipe=recipe,
+        notes={
+            "architecture": architecture,
+            "parameters": sum(part.numel() for part in net.parameters()),
+            "curves": dict(curves),
+            "epochs_run": len(next(iter(curves.values()))),
+            "fine_tuned": context.start is not None,
+        },
+        program=program,
+    )
 
 
 def loaded(network: Callable[[dict[str, Json]], torch.nn.Module], model: Model) -> torch.nn.Module:

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from edgeloop import arrayfiles
 from edgeloop.answers import open_kind
-from edgeloop.checks.held_out import known
+from edgeloop.checks.held_out import held_out, known
 from edgeloop.errors import ModelError
 from edgeloop.plugins import get
 from edgeloop.release.bundle import (
@@ -21,7 +21,7 @@ from edgeloop.release.bundle import (
     DeviceLimits,
     Golden,
 )
-from edgeloop.runtimes.program import memory, needs
+from edgeloop.runtimes.program import memory, needs, stretches
 from edgeloop.sketches.features import summaries_for, summarise
 from edgeloop.sketches.profile import Profile
 
@@ -58,12 +58,11 @@ class BuildBundle:
             )
         snapshot = context.data()
         session = context.session(model)
-        current = context.session(context.current) if context.current else None
         signals = summaries_for(snapshot.feed())
         files = {**model.files, **self._golden(model, snapshot, session, context.scratch)}
-        profiles, feed = snapshot.column("profile", "test"), snapshot.feed("test")
-        answers = session.run(feed)  # all at once, in order: a row may depend on those before it
-        others = current.run(feed) if current else None
+        rows = held_out(model, context)
+        answers, profiles = rows.answers(model, context), rows.profile
+        others = rows.answers(context.current, context) if context.current else None
         declared = []
         for number, name in enumerate(snapshot.profiles):
             held = _taken(answers, profiles == number)
@@ -93,15 +92,18 @@ class BuildBundle:
     ) -> dict[str, Path]:
         """Held-out rows with this model's own answers.
 
-        Spread evenly; the newest in a row where the model remembers rows, so many that it answers.
+        Spread evenly; where the model remembers rows, the newest of the longest stretch, so many
+        that it answers.
         """
         import numpy as np
 
         feed = snapshot.feed("test")
-        last, past = len(next(iter(feed.values()))) - 1, memory(model)
-        places = np.linspace(0, last, self.golden).astype(int)
-        if past:
-            places = np.arange(max(0, last - past - self.golden), last + 1)
+        count = len(next(iter(feed.values())))
+        places = np.linspace(0, count - 1, self.golden).astype(int)
+        if past := memory(model):
+            longest = max(stretches(model, feed), key=lambda one: one.stop - one.start)
+            first = max(longest.start, longest.stop - 1 - past - self.golden)
+            places = np.arange(first, longest.stop)
         inputs = _taken(feed, places)
         named = {f"in.{name}": values for name, values in inputs.items()}
         answers = session.fresh().run(inputs)

@@ -291,7 +291,7 @@ def _given(plugin: Any, context: Context, scratch: str) -> Context:
     folder = context.scratch / scratch
     folder.mkdir()
     hidden: dict[str, Any] = dict.fromkeys(NEEDS - set(_needs(plugin)))
-    return dataclasses.replace(context, scratch=folder, **hidden)
+    return dataclasses.replace(context, scratch=folder, answered={}, **hidden)
 
 
 def _twice(plugin: Any, work: Callable[[Context], Any], context: Context) -> Any:

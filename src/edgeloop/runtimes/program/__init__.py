@@ -6,6 +6,7 @@ bundle runs: a step is one of this package's modules, with parameters and the bu
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,6 +26,7 @@ __all__ = [
     "Programmed",
     "Running",
     "Step",
+    "answers_to",
     "before",
     "constants",
     "files",
@@ -34,8 +36,11 @@ __all__ = [
     "needs",
     "prepared",
     "step",
+    "stretches",
     "wrap",
 ]
+
+AT_ONCE = 256  # rows that a session is asked together
 
 
 def needs(program: tuple[Mapping[str, Json], ...]) -> tuple[str, ...]:
@@ -62,10 +67,15 @@ def prepared(model: Model, rows: Arrays) -> dict[str, Any]:
         ModelError: as :func:`graph_inputs`, or a file of a step is missing or broken.
         InputMismatchError: as :meth:`Programmed.run`.
     """
-    seen = dict(rows)
-    for one in before(model):
-        seen = one.open(model.files).run(seen)
-    return seen
+    import numpy as np
+
+    parts = []
+    for stretch in stretches(model, rows):
+        seen = _taken(rows, stretch)
+        for one in before(model):
+            seen = one.open(model.files).run(seen)
+        parts.append(seen)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def constants(model: Model) -> dict[str, Any]:
@@ -90,6 +100,41 @@ def files(model: Model) -> dict[str, Path]:
 def memory(model: Model) -> int:
     """How many rows the model remembers: answers begin behind so many; 0 for most models."""
     return max((getattr(one, "memory", 0) for one in before(model)), default=0)
+
+
+def stretches(model: Model, rows: Arrays) -> list[slice]:
+    """The parts of a table in which each row follows the one before; in order, they are all of it.
+
+    A table may hold the series of several devices, one behind the other. One part, which is empty
+    where there are no rows, for a model that remembers nothing.
+    """
+    count = len(next(iter(rows.values())))
+    breaks = {
+        place for one in before(model) for place in getattr(one, "breaks", lambda _: ())(rows)
+    }
+    edges = [0, *sorted(breaks), count]
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
+def answers_to(rows: Arrays, model: Model, session: Session) -> dict[str, Any]:
+    """Every output of ``model`` on a table of rows; ``session`` is its own, and is left as it was.
+
+    Raises:
+        InputMismatchError: the rows are not the model's, or a step cannot take one.
+    """
+    import numpy as np
+
+    parts = []
+    for stretch in stretches(model, rows):
+        fresh = session.fresh()
+        for start in range(stretch.start, max(stretch.stop, stretch.start + 1), AT_ONCE):
+            places = slice(start, min(start + AT_ONCE, stretch.stop))
+            parts.append(fresh.run(_taken(rows, places)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _taken(rows: Arrays, places: slice) -> dict[str, Any]:
+    return {name: values[places] for name, values in rows.items()}
 
 
 def wrap(model: Model, graph: Session) -> Session:

@@ -30,7 +30,9 @@ class Step(Protocol):
     """One declared step: parameters in the fields, like a plugin.
 
     ``libraries`` (class variable) names the distributions that a device must have for it;
-    ``memory`` (0 where it is not there) is how many rows before a row its outcome depends on.
+    ``memory`` (0 where it is not there) is how many rows before a row its outcome depends on; a
+    step that has one has ``breaks(rows)`` as well: the places (first axis) of rows that do not
+    follow the row before them.
     """
 
     def gives(self, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]: ...

@@ -63,6 +63,13 @@ class Window:
         """How many rows before a row its history shows."""
         return self.size - 1
 
+    def breaks(self, rows: Arrays) -> list[int]:
+        """Where another series begins: at a time that is not later than the one before."""
+        import numpy as np
+
+        falls: list[int] = np.flatnonzero(np.diff(rows[self.time].astype("int64")) <= 0).tolist()
+        return [place + 1 for place in falls]
+
     def gives(self, inputs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
         """``history`` in place of the value, time as int64 seconds, and all other inputs.
 
