@@ -29,7 +29,7 @@ from edgeloop.data.sets.who_speaks import (
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
-ANSWER_SECONDS = 0.3  # between two answers of a device; each takes some 0.3 s of a processor
+ANSWER_SECONDS = 0.1  # between two answers of a device; each takes some 0.3 s of a processor
 EACH_SITE = 1  # device: one takes half of a processor, and all of it beside a slot in probation
 LEARNED = 0.3  # share of each speaker's speeches; data.source.share of loop.yaml
 SHORTEST, LONGEST = 20, 60  # characters of a speech in a script
