@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test five lint types imports vocabulary docs docs-check base-install bench clean-demo
+.PHONY: help demo test test-hard five lint types imports vocabulary docs docs-check base-install bench clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -15,8 +15,11 @@ demo: $(VENV)/.demo  ## the whole loop on this machine, once
 test: $(VENV)/.dev  ## everything that a newcomer should run
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
+test-hard: $(VENV)/.dev  ## the whole of each harness, and its table; 45 minutes on two cores
+	$(BIN)/python -m pytest -m hard --numprocesses 2 --dist load -rP --show-capture=stdout
+
 five: $(VENV)/.five  ## five unlike models, each through a whole turn of the loop; needs npm, 15 minutes
-	EDGELOOP_CACHE=$(VENV)/cache $(BIN)/python -m pytest -m "five or llm or text"
+	EDGELOOP_CACHE=$(VENV)/cache $(BIN)/python -m pytest -m "five or llm or text" --durations 5
 
 lint: $(VENV)/.dev  ## ruff: rules and format
 	$(BIN)/ruff check .
