@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from edgeloop import plugins
 from edgeloop.agent.__main__ import _parser as agent_parser
+from edgeloop.agent.states import MOVES, Event
 from edgeloop.cli.main import app
 from edgeloop.clock import SystemClock
 from edgeloop.errors import all_errors
@@ -26,6 +27,7 @@ from edgeloop.fleet.server import create_app
 from edgeloop.fleet.settings import Settings
 from edgeloop.loop.file import Structure
 from edgeloop.loop.schema import loop_schema, study_schema
+from edgeloop.protocol.messages import State
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference"
@@ -52,9 +54,43 @@ def pages() -> dict[Path, str]:
         Path("study-file.md"): study_page(study_schema()),
         Path("study.schema.json"): json.dumps(study_schema(), indent=1, sort_keys=True) + "\n",
         Path("loop.schema.json"): json.dumps(schema, indent=1, sort_keys=True) + "\n",
+        Path("device-states.md"): states_page(),
         Path("control-plane.md"): control_plane_page(api := openapi()),
         Path("openapi.json"): json.dumps(api, indent=1, sort_keys=True) + "\n",
     }
+
+
+# device
+
+
+def states_page() -> str:
+    """The table of an update, drawn and as a list."""
+    hidden = (
+        f"Not drawn: `{Event.WITHDRAWN}` leads from every busy state to `{State.IDLE}`, and"
+        f" `{Event.POWER_LOST}` is what an agent finds at its start."
+    )
+    lines = [
+        *("# The states of a device", "", NOTE, ""),
+        "An update is this table, and what is not in it is an error.",
+        "Each move is saved before it is made, with a counter, in `progress.json` of the device.",
+        "`edgeloop fleet status` and `python -m edgeloop.agent status` say where a device is.",
+        *("", "```mermaid", "stateDiagram-v2", *drawn_moves(), "```", "", hidden, ""),
+        *table(("state", "event", "leads to"), [tuple(map(str, move)) for move in moves()]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def moves() -> list[tuple[State, Event, State]]:
+    """Every move: state, event, and where it leads, in the order in which both are defined."""
+    order = [(state, event) for state in State for event in Event if (state, event) in MOVES]
+    return [(state, event, MOVES[state, event]) for state, event in order]
+
+
+def drawn_moves() -> Iterator[str]:
+    """Mermaid's line of each move that is part of the picture."""
+    for state, event, after in moves():
+        if event not in {Event.WITHDRAWN, Event.POWER_LOST}:
+            yield f"    {state} --> {after}: {event}".replace("rolled back", "rolled_back")
 
 
 # control plane

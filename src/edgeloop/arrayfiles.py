@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +101,24 @@ def array_of(content: bytes) -> Array:
     Raises:
         ValueError: it is neither ``.npy`` without objects, nor a JSON list of texts.
     """
+    if content[:1] == b"[":  # .npy begins with 0x93
+        try:
+            return as_texts(json.loads(content))
+        except RecursionError as fault:
+            raise ValueError("must not be nested so deep") from fault
+    return _numbers(content)
+
+
+def _numbers(content: bytes) -> Array:
+    """A ``.npy`` file, which is asked how large it is before memory is taken for it."""
     import numpy as np
 
-    if content[:1] == b"[":  # .npy begins with 0x93
-        return as_texts(json.loads(content))
+    stream = io.BytesIO(content)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("must be .npy of version 1.0")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if math.prod(shape) * dtype.itemsize > len(content):
+        raise ValueError(f"must hold the {shape} numbers that it says")
     loaded: Array = np.load(io.BytesIO(content), allow_pickle=False)
     return loaded
 

@@ -50,11 +50,20 @@ def settle(source: Path, target: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make what was created, renamed or removed in ``folder`` last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    _sync(folder)
+
+
+def sync_file(file: Path) -> None:
+    """Make what was written to ``file``, by whomever, last. Its name is its folder's matter."""
+    _sync(file)
+
+
+def make_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Make ``folder``, with the parents that it lacks, and make them last."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    for made in missing:
+        sync_folder(made.parent)
 
 
 @contextmanager
@@ -106,6 +115,14 @@ def _no_room(fault: OSError | sqlite3.OperationalError, folder: Path) -> bool:
     if code == sqlite3.SQLITE_IOERR:
         return shutil.disk_usage(folder).free < SPARE
     return code == sqlite3.SQLITE_FULL
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -39,7 +39,9 @@ EdgeloopError
 │   ├── ConflictError       E604
 │   ├── PortInUseError      E605
 │   ├── ProtocolError       E606
-│   └── DatabaseError       E607
+│   ├── DatabaseError       E607
+│   ├── CertificateError    E608
+│   └── NotBelievedError    E609  (an UnreachableError)
 └── GroundError           exit 8   what is missing on this machine
     ├── MissingExtraError   E701
     └── TrackingError       E702
@@ -325,6 +327,18 @@ class DatabaseError(FleetError):
     """The control plane's database is damaged, or by a newer edgeloop; it is left as it is."""
 
     number = "E607"
+
+
+class CertificateError(FleetError):
+    """A certificate for TLS, or its key, cannot be used."""
+
+    number = "E608"
+
+
+class NotBelievedError(UnreachableError):
+    """A server showed a certificate that the asker has no reason to believe; nothing was sent."""
+
+    number = "E609"
 
 
 class GroundError(EdgeloopError):

@@ -138,6 +138,20 @@ def test_a_root_that_is_not_there_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_a_device_that_is_given_an_authority_does_not_ask_by_http(enrolling: Enrolling) -> None:
+    assert enrolling.refused(EnrolmentError, ca="PEM") == (
+        f"[E506] server {SERVER!r} must be https where an authority is given. {UNSPENT}"
+    )
+    assert not enrolling.folder.exists()
+
+
+def test_enrolling_again_without_an_authority_forgets_the_one_before(enrolling: Enrolling) -> None:
+    enrolling()
+    (enrolling.folder / "ca.pem").write_text("PEM")
+    enrolling()
+    assert not (enrolling.folder / "ca.pem").exists()
+
+
 def test_labels_are_pairs() -> None:
     assert labels(["site=south", "note=a=b", "empty="]) == {
         "site": "south",

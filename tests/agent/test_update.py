@@ -208,21 +208,26 @@ def test_a_bundle_with_a_changed_byte_is_not_installed(world: World) -> None:
     )
 
 
-def test_metadata_by_another_key_changes_nothing(world: World) -> None:
-    _, one = installed(world)
-    other = type(world.factory)(world.factory.folder / "other")
-    bundle = other.bundle(scale=0.05)
-    two = other.publish(bundle)
+def test_metadata_by_another_key_changes_nothing_and_the_update_goes_on_without_it(
+    world: World,
+) -> None:
+    first, one = installed(world)
+    two, ours = world.factory.publish(good(world, first)), world.factory
+    other = type(ours)(ours.folder / "other")
+    evil = other.bundle(scale=0.05)
+    other.publish(evil)
     world.plane._factory = other
-    world.plane.wish(two.model_copy(update={"version": 2}), rollout=2)
-    world.rest()
+    world.plane.wish(two, rollout=2)
+    world.fleet.step(10)
     last = world.plane.reports[-1]
-    assert last["state"] == "failed"
+    assert last["state"] == "idle"
     assert last["running"] == one.model_dump()
-    assert last["outcome"]["reason"].startswith("[E40")
-    assert world.plane.fetched() == [
-        path for path in world.plane.fetched() if bundle.digest[7:] not in path
-    ]
+    assert last["outcome"]["reason"].startswith("[E401] signed metadata of channel 'stable'")
+    assert last["outcome"]["rollout"] is None  # so that its rollout waits for it
+    assert not [path for path in world.plane.fetched() if evil.digest[7:] in path]
+    world.plane._factory = ours
+    world.rest()
+    assert world.plane.reports[-1]["running"] == two.model_dump()
 
 
 def test_a_release_that_is_not_on_the_signed_list_is_rejected(world: World) -> None:

@@ -105,7 +105,8 @@ class Factory:
 
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "store")
-        self.repository = Repository(self.folder / "repository", self.folder / "keys", self.clock)
+        clock = self.clock or FakeClock()  # an agent's fake clock begins at the same time
+        self.repository = Repository(self.folder / "repository", self.folder / "keys", clock)
         self.repository.create(("stable",))
 
     def bundle(

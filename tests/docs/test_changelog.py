@@ -7,7 +7,7 @@ import pytest
 from pages import DOCS, ROOT
 
 sys.path.insert(0, str(DOCS))
-from changelog import fragments, section
+from changelog import TRUSTED_TIME, fragments, released, section
 
 
 def test_a_release_has_its_changes_by_kind(tmp_path):
@@ -37,3 +37,9 @@ def test_the_program_says_how_it_is_used():
     line = [sys.executable, str(DOCS / "changelog.py"), "--help"]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "version date" in done.stdout
+
+
+def test_the_day_of_a_release_is_the_earliest_that_devices_take_it_to_be():
+    text = released(TRUSTED_TIME.read_text(), "2031-02-03")
+    assert 'RELEASED = "2031-02-03"  # written anew' in text
+    assert text.count("2031") == 1

@@ -1,6 +1,7 @@
 """Each how-to's files and commands do what the page says."""
 
 import re
+import shutil
 import tomllib
 
 import pytest
@@ -12,10 +13,12 @@ pytestmark = pytest.mark.processes
 def test_every_how_to_is_run_here():
     assert {page.stem for page in (DOCS / "how-to").glob("*.md")} == {
         "bring-your-own-onnx",
+        "devices",
         "keys",
         "own-data-folder",
         "own-pytorch-model",
         "python-api",
+        "release-papers",
         "server-and-batch",
         "study",
     }
@@ -69,10 +72,32 @@ def test_a_server_and_a_batch_are_devices(tmp_path):
     assert 'edgeloop_release_info{model="mine",version="1",bundle="sha256:' in told
 
 
+def test_a_device_is_enrolled_by_its_invitation_over_tls(tmp_path):
+    told = run(DOCS / "how-to" / "devices.md", tmp_path, {"8500": str(free_port())})
+    assert "control plane at https://127.0.0.1:" in told
+    assert "d1.json is for one device; bring it there by a way that you trust" in told
+    assert (tmp_path / "mine" / "devices" / "d1" / "ca.pem").exists()
+
+
 def test_keys_are_replaced_when_they_are_stolen_or_lost(tmp_path):
     told = run(DOCS / "how-to" / "keys.md", tmp_path)
     assert "stable has the new key " in told
     assert "4.root.json" in told
+
+
+@pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs Debian's skopeo; CI installs it")
+def test_a_release_is_handed_on_with_papers_that_another_tool_believes(tmp_path):
+    page = DOCS / "how-to" / "release-papers.md"
+    fast = "recipe.epochs=1 checks.accuracy.min=0 checks.worst_class.min=0"
+    changed = {
+        "pip install model-signing==1.1.1 pyopenssl": "true",
+        "edgeloop run": f"edgeloop run loop.yaml {fast}",
+    }
+    told = run(page, tmp_path, changed)
+    assert told.count("Verification succeeded") == 2
+    assert '"artifactType":"application/vnd.cyclonedx+json"' in told
+    signed = [tmp_path / "keys" / f"model-signing{half}" for half in (".pem", ".pub", ".1.pub")]
+    assert all(path.is_file() for path in signed)
 
 
 def installed(page) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import UnreachableError
 from edgeloop.protocol.messages import RolloutPlan
 from edgeloop.release.client import Channel
@@ -11,7 +12,9 @@ from edgeloop.release.repository import Repository
 PLAN = RolloutPlan()
 
 
-def device(repository: Repository, folder: Path, root: bytes | None = None) -> Channel:
+def device(
+    repository: Repository, folder: Path, root: bytes | None = None, clock: Clock | None = None
+) -> Channel:
     def fetch(url: str, _most: int) -> Iterator[bytes]:
         path = repository.folder / url.removeprefix("http://host/")
         if not path.is_file():
@@ -26,6 +29,7 @@ def device(repository: Repository, folder: Path, root: bytes | None = None) -> C
         "http://host/targets",
         "sorter",
         "stable",
+        clock=clock or SystemClock(),
     )
 
 

@@ -217,12 +217,13 @@ def test_a_channel_is_added_later_and_the_first_one_stays(repository, tmp_path):
     assert repository.listing("sorter", "beta").find(other.digest) is not None
 
 
-def test_a_channel_does_not_take_the_name_of_a_role(repository):
+@pytest.mark.parametrize("name", ["timestamp", "model-signing"])
+def test_a_channel_does_not_take_the_name_of_another_key(repository, name):
     with pytest.raises(OverrideError) as raised:
-        repository.create(("timestamp",))
+        repository.create((name,))
     assert str(raised.value) == (
-        "[E103] channel 'timestamp' must not be one of root, targets, snapshot, timestamp."
-        " TUF's own roles have these"
+        f"[E103] channel '{name}' must not be one of root, targets, snapshot, timestamp,"
+        " model-signing. Other keys have these names"
     )
 
 

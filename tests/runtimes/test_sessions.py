@@ -60,9 +60,7 @@ def test_a_broken_graph_is_named(onnx_model, workplace, tmp_path, cut):
     with pytest.raises(ModelError) as caught:
         workplace().session(dataclasses.replace(onnx_model, files={path.name: path}))
     text = str(caught.value)
-    assert text.startswith(
-        "[E120] model file model.onnx must be a whole ONNX graph that ONNX Runtime can run, got "
-    )
+    assert text.startswith("[E120] model file model.onnx must be a whole ONNX graph")
     assert text.endswith(
         ". It may be cut short, need files beside it, or use operators of another domain"
     )

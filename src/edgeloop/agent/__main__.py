@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from edgeloop import durable
 from edgeloop.agent import held, settings
 from edgeloop.agent.agent import Agent
+from edgeloop.agent.notify import Notifier
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.states import Ledger
 from edgeloop.errors import EdgeloopError, RowsFailedError
@@ -37,6 +38,12 @@ TARGET = (
 PUBLIC = (
     "let --listen be any address of this machine, such as 0.0.0.0:8080: whoever reaches it may ask,"
     " so that TLS and authentication belong to a proxy in front"
+)
+INVITATION = "file with all of server, token, model, channel, root and ca, by `fleet token`"
+AUTHORITY = "ca.pem that vouches for the control plane; without it the system's authorities do"
+MIRROR = (
+    "where files are looked for before the control plane is asked: a web folder"
+    " (https://host/folder), a registry (oci+https://host/name), or file:///folder; repeatable"
 )
 WAIT = "most seconds for the control plane and for an update, before the rows are answered"
 
@@ -83,20 +90,19 @@ def status(folder: Path) -> Json:
 
 
 def _enrol(told: argparse.Namespace) -> None:
-    from edgeloop.agent import enrolment, first_root  # what a running agent need not hold
+    from edgeloop.agent import enrolment, invitation  # what a running agent need not hold
 
-    others = {"listen": told.listen, "opt_in": told.opt_in, "threads": told.threads}
+    said = {name: getattr(told, name) for name in ("server", "token", "model", "channel")}
     made = enrolment.enrol(
         told.folder,
-        server=told.server,
-        token=told.token,
         name=told.name,
-        model=told.model,
-        root=first_root.read(told.root),
-        channel=told.channel,
         target=told.target,
         labels=settings.labels(told.label),
-        **others,
+        listen=told.listen,
+        opt_in=told.opt_in,
+        threads=told.threads,
+        mirrors=tuple(told.mirror),
+        **invitation.told(told.invitation, root=told.root, ca=told.ca, **said),
     )
     _say({"device": made.device, "name": made.name, "target": made.target})
 
@@ -113,7 +119,10 @@ def _run(told: argparse.Namespace) -> None:
         durable.write(told.folder / ENDPOINT, json.dumps(about).encode())
         open_things.callback((told.folder / ENDPOINT).unlink, missing_ok=True)
         _say(about)
-        agent.run(stop)
+        manager = Notifier.of_environment()
+        manager.ready()
+        open_things.callback(manager.stopping)
+        agent.run(stop, manager.alive)
 
 
 def _serving(agent: Agent, listen: str, *, public: bool) -> AbstractContextManager[str]:
@@ -167,17 +176,20 @@ def _parser() -> argparse.ArgumentParser:
 
     enrol = commands.add_parser("enrol", help="make a folder a device of a control plane")
     enrol.add_argument("--folder", type=Path, required=True)
-    enrol.add_argument("--server", required=True, help="base address of the control plane")
-    enrol.add_argument("--token", required=True, help="one-time token of an operator")
     enrol.add_argument("--name", required=True, help="this device's name in the fleet")
-    enrol.add_argument("--model", required=True, help="name of the model that it runs")
-    enrol.add_argument(
-        "--root", type=Path, required=True, help="first root metadata, from a trusted way"
-    )
-    enrol.add_argument("--channel", default="stable")
+    enrol.add_argument("--invitation", type=Path, help=INVITATION)
+    enrol.add_argument("--server", default="", help="base address of the control plane")
+    enrol.add_argument("--token", default="", help="one-time token of an operator")
+    enrol.add_argument("--model", default="", help="name of the model that it runs")
+    enrol.add_argument("--root", type=Path, help="first root metadata, from a trusted way")
+    enrol.add_argument("--ca", type=Path, help=AUTHORITY)
+    enrol.add_argument("--channel", default="", help="of the model (stable)")
+    enrol.add_argument("--mirror", action="append", default=[], metavar="ADDRESS", help=MIRROR)
     enrol.add_argument("--target", default="auto", help=TARGET)
     enrol.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
-    enrol.add_argument("--listen", default="", help="loopback address for applications")
+    enrol.add_argument(
+        "--listen", default="", help="loopback address for applications, or unix:/path"
+    )
     enrol.add_argument(
         "--opt-in", action="store_true", help="let confirmed inputs leave this device when asked"
     )

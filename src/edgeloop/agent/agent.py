@@ -20,14 +20,16 @@ from edgeloop.agent.control_plane import ControlPlane
 from edgeloop.agent.earlier import Earlier
 from edgeloop.agent.journal import Journal
 from edgeloop.agent.loaded import Loaded
+from edgeloop.agent.mirrors import Mirrors
 from edgeloop.agent.recent import Recent
 from edgeloop.agent.samples import Samples
 from edgeloop.agent.settings import Settings
 from edgeloop.agent.signals import Signals
 from edgeloop.agent.slots import Slots
+from edgeloop.agent.sources import Server, source
 from edgeloop.agent.states import BUSY, Ledger
 from edgeloop.agent.streaming import Streaming
-from edgeloop.agent.transport import Reply, Transport, Urllib3Transport
+from edgeloop.agent.transport import Pace, Transport, Urllib3Transport
 from edgeloop.agent.update import Parts, SignedList, Update
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import EdgeloopError, NoSlotError, UnreachableError
@@ -37,6 +39,7 @@ from edgeloop.types import Json
 
 logger = logging.getLogger(__name__)
 
+UNPACED = Pace(bytes_per_second=0)  # the mirrors see to it, each place by itself
 WATCHED_EACH = 0.02  # seconds; how soon a slot in probation answers and is judged
 LONGEST_WAIT = 0.5  # seconds; how soon the loop sees a stop
 
@@ -63,6 +66,7 @@ class Agent:
         self._folder, self._told, self._around, self._lock = folder, told, around, lock
         self._device = device.detect(told.target)
         key = keys.load(folder / settings.KEY)
+        self._alive: Callable[[], None] = _nothing
         self._plane = ControlPlane(
             told.server, key, told.device, around.transport, around.clock, pace=told.pace
         )
@@ -91,8 +95,8 @@ class Agent:
         """
         told = settings.read(folder)
         lock = held.hold(folder)
-        around = around or Surroundings(transport=Urllib3Transport(), clock=SystemClock())
         try:
+            around = around or _surroundings(folder, told)
             return cls(folder, told, around, lock)
         except BaseException:  # whatever ends it, the folder's lock is let go, and it is raised on
             lock.close()
@@ -173,12 +177,18 @@ class Agent:
             agent_version=settings.agent_version(),
         )
 
-    def run(self, stop: threading.Event) -> None:
-        """Tick until ``stop`` is set; a thread of its own serves and judges a slot in probation."""
+    def run(self, stop: threading.Event, alive: Callable[[], None] | None = None) -> None:
+        """Tick until ``stop`` is set; a thread of its own serves and judges a slot in probation.
+
+        ``alive`` is called at every tick, and with each piece of a download: who watches this
+        process learns by it that it does not hang.
+        """
+        self._alive = alive or _nothing
         self._worker = threading.Thread(target=self._work, args=(stop,), name="probation")
         self._worker.start()
         try:
             while not stop.is_set():
+                self._alive()
                 stop.wait(min(self.tick(), LONGEST_WAIT))
         finally:
             stop.set()
@@ -362,7 +372,7 @@ class Agent:
         return Parts(
             ledger=self._ledger,
             slots=self._slots,
-            blobs=Blobs(self._folder, self._read_blob, clock, told.pace),
+            blobs=Blobs(self._folder, self._mirrors().read, clock, UNPACED),
             channel=self._channel,
             device=self._device,
             answering=self._answering,
@@ -385,10 +395,20 @@ class Agent:
             f"{told.repository_url}/targets/",
             told.model,
             told.channel,
+            clock=self._around.clock,
         )
 
-    def _read_blob(self, digest: str, first: int, most: int) -> Reply:
-        return self._plane.read_from(self._told.blob_url(digest), first, most)
+    def _mirrors(self) -> Mirrors:
+        told, around = self._told, self._around
+        server = Server(
+            name=told.server,
+            read=lambda digest, *part: self._plane.read_from(told.blob_url(digest), *part),
+        )
+        mirrors = [source(address, around.transport) for address in told.mirrors]
+        return Mirrors(mirrors, server, around.clock, told.pace, came=self._go_on)
+
+    def _go_on(self) -> None:
+        self._alive()
 
 
 def _say_wish(wish: Desired) -> None:
@@ -399,6 +419,15 @@ def _say_wish(wish: Desired) -> None:
         wish.samples and wish.samples.count,
         wish.poll_seconds,
     )
+
+
+def _nothing() -> None:
+    """What is called where nobody watches."""
+
+
+def _surroundings(folder: Path, told: Settings) -> Surroundings:
+    wire = Urllib3Transport(told.server, settings.authority(folder))
+    return Surroundings(transport=wire, clock=SystemClock())
 
 
 def _books(folder: Path, told: Settings, clock: Clock) -> Books:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,13 +61,30 @@ class Blobs:
         path = self.path(layer.digest)
         if not path.exists():
             partial = self._partial / path.name
-            self._check_room(layer, partial)
+            self.check_room([layer])
             with durable.room(partial):
                 self._fetch_twice(layer, partial)
-            partial.chmod(0o444)
+                partial.chmod(0o444)
+                durable.sync_file(partial)  # all of it: a line that broke left some unsynced
             durable.settle(partial, path)
             logger.debug("blob.done digest=%s bytes=%d", layer.digest, layer.size)
         return path
+
+    def check_room(self, layers: Iterable[Layer]) -> None:
+        """Return when there is room for all that is missing of ``layers``, and some to spare.
+
+        Raises:
+            DiskFullError: there is not; nothing was fetched.
+        """
+        missing = {layer.digest: self._missing(layer) for layer in layers}
+        free, needed = shutil.disk_usage(self._folder).free, sum(missing.values()) + RESERVE
+        if any(missing.values()) and free < needed:
+            raise DiskFullError(
+                f"disk of {self._folder}",
+                f"must have room for {needed} bytes",
+                got=f"{free} bytes free",
+                todo="Free space; the device keeps the slot that it has",
+            )
 
     def verify(self, layer: Layer) -> None:
         """Read a blob again from the disk.
@@ -88,17 +104,14 @@ class Blobs:
             if path.parent == self._partial or path.name not in names:
                 path.unlink()
 
-    def _check_room(self, layer: Layer, partial: Path) -> None:
-        free = shutil.disk_usage(self._folder).free
+    def _missing(self, layer: Layer) -> int:
+        """How many bytes of a blob are not here yet."""
+        path = self.path(layer.digest)
+        if path.exists():
+            return 0
+        partial = self._partial / path.name
         here = partial.stat().st_size if partial.exists() else 0
-        needed = max(0, layer.size - here) + RESERVE
-        if free < needed:
-            raise DiskFullError(
-                f"disk of {self._folder}",
-                f"must have room for {needed} bytes",
-                got=f"{free} bytes free",
-                todo="Free space; the device keeps the slot that it has",
-            )
+        return max(0, layer.size - here)
 
     def _fetch_twice(self, layer: Layer, partial: Path) -> None:
         """One wrong byte, of a cache or a broken line, is no reason to give up an update."""
@@ -123,8 +136,6 @@ class Blobs:
                     stream.write(chunk)
                     hasher.update(chunk)
                     have += len(chunk)
-                stream.flush()
-                os.fsync(stream.fileno())
         if have < layer.size:
             raise UnreachableError(
                 f"blob {layer.digest}", f"must have {layer.size} bytes", got=f"only {have} so far"

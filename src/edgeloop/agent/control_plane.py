@@ -118,7 +118,10 @@ class ControlPlane:
         if reply.status != 200:
             reply.close()
             raise UnreachableError(url, "must answer with 200", got=reply.status)
-        yield from paced(url, reply.chunks, self._clock, self._pace)
+        try:
+            yield from paced(url, reply.chunks, self._clock, self._pace)
+        finally:
+            reply.close()  # also of a reply that was broken off
 
     def read_from(self, url: str, first: int, max_bytes: int) -> Reply:
         """A blob from byte ``first`` on; status 206 when the server did resume, else 200.
@@ -138,6 +141,7 @@ class ControlPlane:
     ) -> Reply:
         """One signed request; a second one when the server says that this device's clock is wrong.
 
+        To another server than the control plane's it goes without a signature, and without a name.
         Only the control plane's word counts, not that of a cache or blob server elsewhere, and for
         signatures alone, never for trust in metadata.
         """
@@ -152,6 +156,8 @@ class ControlPlane:
     def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
     ) -> Reply:
+        if not url.startswith(f"{self._url}/"):  # a cache elsewhere need not know who asks
+            return self._transport.send(method, url, headers, body, max_bytes)
         told = {VERSION_HEADER: str(VERSION), **headers}
         if body:
             told["Content-Type"] = "application/json"

@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 class Database:
     """A file and its tables. Survives a kill; the last writes before a power cut may be missing.
 
+    Unless it is ``lasting``: then each transaction is on the disk before ``writing`` ends.
+
     Raises:
         AgentFolderError: the file is there and is no SQLite database.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, *, lasting: bool = False) -> None:
         self._path, self._lock = path, threading.RLock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             self._connection.execute("PRAGMA busy_timeout = 5000")
             self._connection.executescript(schema)
         except sqlite3.DatabaseError as fault:

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from edgeloop.agent import address, metrics, oip
+from edgeloop.agent import address, metrics, oip, unix_socket
 from edgeloop.agent.address import LOOPBACK
 from edgeloop.agent.inflight import InFlight
 from edgeloop.errors import (
@@ -33,6 +33,8 @@ from edgeloop.errors import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgeloop.agent.agent import Agent
     from edgeloop.types import Json
 
@@ -55,16 +57,41 @@ STATUS: dict[type[EdgeloopError], int] = {
 def serving(agent: Agent, listen: str, *, public: bool = False) -> Iterator[str]:
     """Serve ``agent`` on ``listen`` (``127.0.0.1:8080``, ``[::1]:8080``); gives the address.
 
-    Port 0 takes any that is free. ``public`` lets it be any host of this machine, which whoever
-    reaches may ask: TLS and who may ask what are a proxy's. At the end requests that are being
-    answered get their answer.
+    ``unix:/run/edgeloop/agent.sock`` is a socket that its owner alone may open. Port 0 takes any
+    that is free. ``public`` lets it be any host of this machine, which whoever reaches may ask: TLS
+    and who may ask what are a proxy's. At the end requests that are being answered get their
+    answer.
 
     Raises:
         ProtocolError: the address is not this machine's own, or has no such port.
         PortInUseError: another program listens there.
     """
-    host, port = address.parted(listen, public=public)
     in_flight = InFlight()
+    server, shown = _listening(agent, in_flight, listen, public=public)
+    thread = threading.Thread(
+        target=server.serve_forever, name="endpoint", kwargs={"poll_interval": 0.2}
+    )
+    thread.start()
+    try:
+        yield shown
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        if left := in_flight.wait(GRACE_SECONDS):
+            logger.warning("end.failed unanswered=%d seconds=%g", left, GRACE_SECONDS)
+
+
+def _listening(
+    agent: Agent, in_flight: InFlight, listen: str, *, public: bool
+) -> tuple[ThreadingHTTPServer, str]:
+    """A server, and the address by which applications ask it."""
+    path = unix_socket.path_of(listen)
+    if path is not None:  # no browser comes this way, by whatever name an application asks
+        handler = _handler(agent, in_flight, public=True)
+        handler.disable_nagle_algorithm = False  # which is TCP's
+        return _UnixServer(path, handler), listen
+    host, port = address.parted(listen, public=public)
     try:
         server = _server(host)((host, port), _handler(agent, in_flight, public=public))
     except OSError as fault:
@@ -73,19 +100,8 @@ def serving(agent: Agent, listen: str, *, public: bool = False) -> Iterator[str]
         raise PortInUseError(
             f"address {listen}", "must be free", todo="Choose another port, or 0 for any"
         ) from fault
-    thread = threading.Thread(
-        target=server.serve_forever, name="endpoint", kwargs={"poll_interval": 0.2}
-    )
-    thread.start()
-    try:
-        shown = f"[{host}]" if ":" in host else host
-        yield f"http://{shown}:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-        if left := in_flight.wait(GRACE_SECONDS):
-            logger.warning("end.failed unanswered=%d seconds=%g", left, GRACE_SECONDS)
+    shown = f"[{host}]" if ":" in host else host
+    return server, f"http://{shown}:{server.server_port}"
 
 
 def _server(host: str) -> type[ThreadingHTTPServer]:
@@ -95,6 +111,28 @@ def _server(host: str) -> type[ThreadingHTTPServer]:
         request_queue_size = 128
 
     return Server
+
+
+class _UnixServer(ThreadingHTTPServer):
+    """Listens on a path; at its end the path is free."""
+
+    address_family = socket.AF_UNIX
+    daemon_threads = True
+    request_queue_size = 128
+    _ours = False  # whether the path is
+
+    def __init__(self, path: Path, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._path = path
+        super().__init__((str(path), 0), handler)
+
+    def server_bind(self) -> None:
+        unix_socket.bind(self.socket, self._path)
+        self.server_name, self.server_port, self._ours = "localhost", 0, True
+
+    def server_close(self) -> None:
+        if self._ours:  # while nobody else can take it: it is still listened on
+            self._path.unlink(missing_ok=True)
+        super().server_close()
 
 
 def _handler(agent: Agent, in_flight: InFlight, *, public: bool) -> type[BaseHTTPRequestHandler]:

@@ -42,7 +42,8 @@ class Samples:
     def __init__(
         self, path: Path, clock: Clock, *, opted_in: bool, most_bytes: int, per_day: int = PER_DAY
     ) -> None:
-        self._database, self._clock = Database(path, SCHEMA), clock
+        # lasting: what left the device counts for its day, whatever happens to its power
+        self._database, self._clock = Database(path, SCHEMA, lasting=True), clock
         self._opted_in, self._most, self._per_day = opted_in, most_bytes, per_day
         self._request: messages.SampleRequest | None = None
         self._since = 0.0

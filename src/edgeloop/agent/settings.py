@@ -14,9 +14,16 @@ from edgeloop.agent.transport import Pace
 from edgeloop.errors import AgentFolderError, OverrideError
 from edgeloop.protocol.messages import Labels, Name
 
-SETTINGS, KEY, ROOT = "agent.json", "device.pem", "root.json"
+SETTINGS, KEY, ROOT, CA = "agent.json", "device.pem", "root.json", "ca.pem"
 
 BaseAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")]
+# a web folder, a repository of a registry, or a folder of this device: see ``mirrors``
+Mirror = Annotated[
+    str,
+    Field(
+        pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?|oci\+https?://[^/?#\s]+/[^?#\s]+|file:///\S+)$"
+    ),
+]
 
 
 class Settings(BaseModel):
@@ -33,7 +40,10 @@ class Settings(BaseModel):
     labels: Labels = {}
     repository: str = ""  # base address of the signed metadata; "" is <server>/tuf
     blobs: str = ""  # base address of the blobs; "" is <server>/blobs/sha256
-    listen: str = ""  # loopback address for applications, "127.0.0.1:8080"; "" is none, port 0 any
+    mirrors: tuple[Mirror, ...] = ()  # where blobs are looked for before that, in this order
+    listen: str = (
+        ""  # loopback address for applications, "127.0.0.1:8080", or "unix:/path"; "" is none
+    )
     opt_in: bool = False  # whether raw inputs may leave this device
     poll_seconds: Annotated[float, Field(gt=0)] = 5  # until the control plane says otherwise
     report_seconds: Annotated[float, Field(gt=0)] = 30  # between reports when nothing changes
@@ -84,6 +94,19 @@ def read(folder: Path) -> Settings:
         raise AgentFolderError(
             f"file {path}", "must hold settings", got=f"{where}: {first['msg']}"
         ) from fault
+
+
+def authority(folder: Path) -> str:
+    """The certificates that vouch for the control plane, in PEM; "" where the system's do.
+
+    Raises:
+        AgentFolderError: the file cannot be read.
+    """
+    path = folder / CA
+    try:
+        return path.read_text(encoding="ascii") if path.exists() else ""
+    except (OSError, UnicodeError) as fault:
+        raise AgentFolderError(f"file {path}", "must hold certificates in PEM") from fault
 
 
 def labels(told: Iterable[str]) -> dict[str, str]:

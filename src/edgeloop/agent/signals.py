@@ -110,7 +110,8 @@ class Signals:
     def __init__(
         self, path: Path, clock: Clock, *, answers: int, seconds: float, most_bytes: int
     ) -> None:
-        self._database, self._clock = Database(path, SCHEMA), clock
+        # lasting: a window that was sent must be known as sent behind a power cut, see batch
+        self._database, self._clock = Database(path, SCHEMA, lasting=True), clock
         self._answers, self._seconds, self._most = answers, seconds, most_bytes
         self._open: dict[str, OpenWindow] = {}
         self._lock = threading.RLock()

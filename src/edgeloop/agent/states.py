@@ -28,6 +28,7 @@ class Event(StrEnum):
 
     OFFERED = "offered"  # the control plane names a release that is not in charge here
     DONE = "done"  # this state's work is finished
+    DOUBTED = "doubted"  # signed metadata that cannot be believed now; the next poll looks again
     REFUSED = "refused"  # signature, list, digest, target, admission ...: nothing was changed
     WORSE = "worse"  # probation failed, and the slot before is in charge
     STUCK = "stuck"  # probation failed, and the slot before cannot be loaded
@@ -46,6 +47,7 @@ MOVES: dict[tuple[State, Event], State] = {
     (State.INSTALLING, Event.DONE): State.TRYING,
     (State.TRYING, Event.DONE): State.PROBATION,
     (State.PROBATION, Event.DONE): State.COMMITTED,
+    (State.SYNCING, Event.DOUBTED): State.IDLE,
     # what goes wrong before the new slot has answered anybody changes nothing
     (State.SYNCING, Event.REFUSED): State.FAILED,
     (State.DOWNLOADING, Event.REFUSED): State.FAILED,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeloop.errors import ProtocolError, UnreachableError
+from edgeloop.agent.wire import believing
+from edgeloop.errors import NotBelievedError, ProtocolError, UnreachableError
 
 if TYPE_CHECKING:
     from edgeloop.clock import Clock
@@ -47,14 +49,19 @@ class Transport(Protocol):
 
 
 class Urllib3Transport:
-    """The real one, with a pool of connections that several threads may use."""
+    """The real one, with pools of connections that several threads may use.
 
-    def __init__(self) -> None:
-        import urllib3
+    Where ``ca`` (certificates in PEM) is given, it alone vouches for addresses below ``server``;
+    for all others, and without it, the system's authorities do.
 
-        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        self._pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=2)
-        self._pool.pool_classes_by_scheme = _watched_pools()
+    Raises:
+        CertificateError: ``ca`` holds no certificate.
+    """
+
+    def __init__(self, server: str = "", ca: str = "") -> None:
+        self._server = server.rstrip("/") + "/"
+        self._pool = _pool()
+        self._own = _pool(ssl_context=believing(ca)) if ca else self._pool
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
@@ -62,8 +69,9 @@ class Urllib3Transport:
         """See :class:`Transport`."""
         from urllib3.exceptions import HTTPError
 
+        pool = self._own if url.startswith(self._server) else self._pool
         try:
-            response = self._pool.request(
+            response = pool.request(
                 method,
                 url,
                 headers=dict(headers),
@@ -146,6 +154,15 @@ class _Watched:
                 socket.socket.shutdown(open_one, socket.SHUT_RDWR)
 
 
+def _pool(**trust: Any) -> Any:
+    import urllib3
+
+    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+    pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=2, **trust)
+    pool.pool_classes_by_scheme = _watched_pools()
+    return pool
+
+
 def _watched_pools() -> dict[str, Any]:
     """urllib3's pools with connections that are :class:`_Watched`."""
     from urllib3 import connection, connectionpool
@@ -166,6 +183,14 @@ def _watched_pools() -> dict[str, Any]:
 
 
 def _unreachable(url: str, fault: Exception) -> UnreachableError:
+    cause = fault.args[0] if fault.args else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return NotBelievedError(
+            f"server of {url}",
+            "must show a certificate that this device believes",
+            got=cause.verify_message,
+            todo="Give the device the control plane's ca.pem; see docs/how-to/devices.md",
+        )
     return UnreachableError(url, "must answer", got=fault.args[0] if fault.args else repr(fault))
 
 

@@ -25,6 +25,8 @@ from edgeloop.errors import (
     MissingExtraError,
     ModelError,
     NotListedError,
+    SignatureError,
+    StaleMetadataError,
     TrustError,
     UnreachableError,
 )
@@ -150,6 +152,11 @@ class Update:
         except UnreachableError:
             raise
         except EdgeloopError as fault:
+            if self.state is State.SYNCING and isinstance(
+                fault, SignatureError | StaleMetadataError
+            ):
+                self._doubt(fault)
+                return
             refused = isinstance(fault, NotListedError | MissingExtraError)
             self.fail(Result.REJECTED if refused else Result.FAILED_NO_STATE_CHANGE, str(fault))
 
@@ -166,6 +173,17 @@ class Update:
         parts.ledger.move(event, trying=None, outcome=outcome)
         logger.warning("update.done result=%s version=%s reason=%s", result, trying.version, reason)
         self._clean()
+
+    def _doubt(self, fault: EdgeloopError) -> None:
+        """The repository, its way here, or this clock is to blame: the release may be tried again.
+
+        What is told leaves the rollout's number out, so that there the device is still awaited.
+        """
+        reason, digest = str(fault), self._trying().digest
+        result = Result.FAILED_NO_STATE_CHANGE
+        outcome = Outcome(digest=digest, rollout=None, result=result, reason=reason)
+        self._parts.ledger.move(Event.DOUBTED, trying=None, outcome=outcome)
+        logger.warning("sync.doubted bundle=%s reason=%s", digest, reason)
 
     def stop(self) -> None:
         """Before a clean end: what is tried anew at the next start did not crash."""
@@ -240,6 +258,7 @@ class Update:
 
     def _download(self) -> None:
         began, layers = self._parts.timer(), self._layers()
+        self._parts.blobs.check_room(layers)  # for all of them, before a byte of one is fetched
         for layer in layers:
             self._parts.blobs.get(layer)
         self._parts.ledger.move(Event.DONE)

@@ -23,6 +23,12 @@ PUBLIC = (
     "Let --listen be any address of this machine, such as 0.0.0.0:8080: whoever reaches it may ask,"
     " so that TLS and authentication belong to a proxy in front."
 )
+INVITATION = "File with all of server, token, model, channel, root and ca, by `fleet token`."
+AUTHORITY = "File that vouches for the control plane, its ca.pem; the system's where there is none."
+MIRROR = (
+    "Where files are looked for before the control plane is asked: a web folder"
+    " (https://host/folder), a registry (oci+https://host/name), or file:///folder."
+)
 WAIT = "Most seconds for the control plane and for an update, before the rows are answered."
 Folder = Annotated[Path, typer.Argument(help="The device's folder.")]
 
@@ -35,15 +41,22 @@ def add_to(app: typer.Typer) -> None:
 @agents.command()
 def enrol(
     folder: Folder,
-    server: Annotated[str, typer.Option(help="Base address of the control plane.")],
-    token: Annotated[str, typer.Option(help="One-time token of an operator.")],
-    model: Annotated[str, typer.Option(help="Name of the model that the device runs.")],
-    root: Annotated[Path, typer.Option(help="First root metadata, brought by a trusted way.")],
+    invitation: Annotated[Path | None, typer.Option(help=INVITATION)] = None,
+    server: Annotated[str, typer.Option(help="Base address of the control plane.")] = "",
+    token: Annotated[str, typer.Option(help="One-time token of an operator.")] = "",
+    model: Annotated[str, typer.Option(help="Name of the model that the device runs.")] = "",
+    root: Annotated[
+        Path | None, typer.Option(help="First root metadata, brought by a trusted way.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help=AUTHORITY)] = None,
     name: Annotated[str, typer.Option(help="Name in the fleet; the folder's by default.")] = "",
-    channel: Annotated[str, typer.Option()] = "stable",
+    channel: Annotated[str, typer.Option(help="Of the model; stable by default.")] = "",
+    mirror: Annotated[list[str] | None, typer.Option(help=MIRROR)] = None,
     target: Annotated[str, typer.Option(help=TARGET)] = "auto",
     label: Annotated[list[str] | None, typer.Option(help="name=value")] = None,
-    listen: Annotated[str, typer.Option(help="Loopback address for applications.")] = "",
+    listen: Annotated[
+        str, typer.Option(help="Loopback address for applications, or unix:/path.")
+    ] = "",
     opt_in: Annotated[
         bool, typer.Option("--opt-in", help="Let confirmed inputs leave the device when asked.")
     ] = False,
@@ -51,21 +64,20 @@ def enrol(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Make a folder a device of a control plane."""
-    from edgeloop.agent import enrolment, first_root, settings
+    from edgeloop.agent import enrolment, settings
+    from edgeloop.agent.invitation import told as whole
 
+    said = {"server": server, "token": token, "model": model, "channel": channel}
     made = enrolment.enrol(
         folder,
-        server=server,
-        token=token,
         name=name or folder.resolve().name,
-        model=model,
-        root=first_root.read(root),
-        channel=channel,
         target=target,
         labels=settings.labels(label or []),
         listen=listen,
         opt_in=opt_in,
         threads=threads,
+        mirrors=tuple(mirror or ()),
+        **whole(invitation, root=root, ca=ca, **said),
     )
     told = {"device": made.device, "name": made.name, "target": made.target}
     show(told, form, f"{made.name} is device {made.device} ({made.target})")

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from edgeloop.fleet.client import FleetClient
 
 TOKEN_VARIABLE = "EDGELOOP_TOKEN"  # noqa: S105  (the name of a variable)
+CA_VARIABLE = "EDGELOOP_CA"
 FleetOption = Annotated[
     str,
     typer.Option(
         "--fleet",
         envvar="EDGELOOP_FLEET",
-        help=f"Folder of a control plane on this machine, or its URL (token in {TOKEN_VARIABLE}).",
+        help="Folder of a control plane on this machine, or its URL"
+        f" (token in {TOKEN_VARIABLE}, file of its authority in {CA_VARIABLE}).",
     ),
 ]
 FLEET = "fleet"
@@ -29,6 +31,7 @@ def connect(fleet: str) -> FleetClient:
     Raises:
         UnreachableError: nothing runs in that folder.
         UnauthorizedError: a URL without a token.
+        CertificateError: the file of its authority cannot be used.
     """
     from edgeloop.errors import UnauthorizedError
     from edgeloop.fleet.client import FleetClient
@@ -44,4 +47,12 @@ def connect(fleet: str) -> FleetClient:
         raise UnauthorizedError(
             TOKEN_VARIABLE, "must be printable ASCII", todo="Copy it from operator.token again"
         )
-    return FleetClient(fleet, token)
+    ca = os.environ.get(CA_VARIABLE, "")
+    return FleetClient(fleet, token, ca=_certificates(Path(ca)) if ca else None)
+
+
+def _certificates(file: Path) -> Path:
+    from edgeloop.agent.wire import certificates
+
+    certificates(file)
+    return file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 fleets = typer.Typer(
     help="The control plane: up, stop, status, tokens, audit.", no_args_is_help=True
 )
+TLS = "https, which is what a new folder begins with; --no-tls for a terminator in front."
+TLS_NAME = "One more DNS name or address by which devices ask; it stays in the certificate."
+INVITATION = "Write all that a device needs to this file: server, token, model, root, authority."
 LONGEST = 87_600  # hours that a token can be used: ten years
 Folder = Annotated[Path, typer.Option("--folder", help="Database, operator token, logs.")]
 
@@ -35,7 +39,20 @@ def up(
     loop: Annotated[
         Path, typer.Option(help="The loop file, which names repository and store.")
     ] = Path("loop.yaml"),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 is every one of this machine.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 0,
+    tls: Annotated[
+        bool | None, typer.Option("--tls/--no-tls", help=TLS, show_default=False)
+    ] = None,
+    tls_name: Annotated[list[str] | None, typer.Option(help=TLS_NAME)] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="A certificate of your own, a chain in PEM.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Its private key, where that is in another file.")
+    ] = None,
     poll: Annotated[
         float,
         typer.Option(
@@ -53,18 +70,22 @@ def up(
 ) -> None:
     """Start a control plane in the background; twice is once."""
     from edgeloop.fleet.process import start
-    from edgeloop.fleet.settings import Settings
+    from edgeloop.fleet.settings import Settings, Tls
     from edgeloop.loop.file import load_loop
 
     checked = load_loop(loop)
+    own = Tls(cert=tls_cert, key=tls_key, names=tuple(tls_name or ()))
     settings = Settings(
         folder=folder,
         repository=checked.path(checked.settings.release.repository),
         layout=checked.path(checked.settings.store),
         database=database,
+        host=host,
         port=port,
         poll_seconds=poll,
     )
+    if tls_cert or (not settings.began_with_http if tls is None else tls):
+        settings = replace(settings, tls=own)
     running = start(settings)
     show(running, form, f"control plane at {running['url']} (pid {running['pid']})")
 
@@ -115,13 +136,43 @@ def token(
         typer.Option(help="For a device of this model alone; an older agent is told it this way."),
     ] = None,
     channel: Annotated[str, typer.Option(help="Of the model.")] = "stable",
+    invitation: Annotated[Path | None, typer.Option(help=INVITATION)] = None,
+    server: Annotated[
+        str, typer.Option(help="With --invitation: address by which the device asks, if another.")
+    ] = "",
+    loop: Annotated[
+        Path, typer.Option(help="With --invitation: names the repository, and the model.")
+    ] = Path("loop.yaml"),
     fleet: FleetOption = FLEET,
     form: FormatOption = Format.TEXT,
 ) -> None:
-    """Make a one-time enrolment token."""
+    """Make a one-time enrolment token, or an invitation: one file with all that a device needs."""
     labels = _told_labels(label or [])  # looked at before anybody is asked
-    made = connect(fleet).create_token(labels, hours * 3600, model=model, channel=channel)
-    show(made.model_dump(), form, made.token)
+    client = connect(fleet)
+    about = _about(client, loop, server) if invitation else {}
+    made = client.create_token(labels, hours * 3600, model=model, channel=channel)
+    if invitation is None:
+        show(made.model_dump(), form, made.token)
+        return
+    from edgeloop.agent.invitation import Invitation, write
+
+    about |= {"model": model} if model else {}
+    write(Invitation(token=made.token, channel=channel, **about), invitation)
+    told = {"invitation": str(invitation), "expires": made.expires}
+    show(told, form, f"{invitation} is for one device; bring it there by a way that you trust")
+
+
+def _about(client: FleetClient, loop: Path, server: str) -> dict[str, str]:
+    """What an invitation says beside the token."""
+    from edgeloop.loop.file import load_loop
+    from edgeloop.release.repository import Repository
+
+    checked = load_loop(loop)
+    release = checked.settings.release
+    repository = Repository(checked.path(release.repository), checked.path(release.keys))
+    ca = client.ca.read_text() if client.ca else ""
+    root = repository.root().decode()
+    return {"server": server or client.url, "model": checked.name, "root": root, "ca": ca}
 
 
 @fleets.command()

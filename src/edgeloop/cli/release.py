@@ -1,4 +1,4 @@
-"""``release``: keys, the channel's signed list, delisting and floor."""
+"""``release``: keys, the channel's signed list, delisting and floor, a release's papers."""
 
 from __future__ import annotations
 
@@ -101,6 +101,27 @@ def refresh(loop: LoopOption = LOOP, form: FormatOption = Format.TEXT) -> None:
     _, repository = _open(loop)
     roles = repository.refresh()
     show({"refreshed": roles}, form, f"signed anew: {', '.join(roles)}")
+
+
+@releases.command()
+def papers(
+    version: Version,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder that is empty or not there.")],
+    loop: LoopOption = LOOP,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Write a release as plain files, with its signatures, bill of materials and findings."""
+    from edgeloop.release import papers as made
+    from edgeloop.release.model_key import open_key
+    from edgeloop.store.artifacts import Store
+
+    checked, repository = _open(loop)
+    ref = repository.release(checked.name, checked.settings.release.channel, version)
+    store, key = Store(checked.path(checked.settings.store)), open_key(repository.keys)
+    with store.layout.in_use():
+        files = made.write(made.attach(store, ref, key), store, key, out)
+    told = {"release": ref.model_dump(mode="json"), "folder": str(out), "files": files}
+    show(told, form, "\n".join(files))
 
 
 def _open(loop: Path) -> tuple[LoopFile, Repository]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgeloop.errors import EdgeloopError
 from edgeloop.fleet.server import serve
-from edgeloop.fleet.settings import DATABASE_VARIABLE, Settings
+from edgeloop.fleet.settings import DATABASE_VARIABLE, Settings, Tls
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         database=given.database,
         host=given.host,
         port=given.port,
+        tls=_tls(given),
         poll_seconds=given.poll_seconds,
         tick_seconds=given.tick_seconds,
     )
@@ -50,12 +51,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address (127.0.0.1)")
     parser.add_argument("--port", type=_port, default=0, help="port; 0 takes a free one (0)")
+    parser.add_argument("--tls", action="store_true", help="serve https, not http")
+    parser.add_argument("--tls-cert", type=Path, help="chain in PEM (one of its own authority)")
+    parser.add_argument("--tls-key", type=Path, help="its private key (in the same file)")
+    parser.add_argument("--tls-name", action="append", default=[], help="name in the certificate")
     parser.add_argument("--poll-seconds", type=_poll, default=5.0, help="for devices (5)")
     parser.add_argument("--tick-seconds", type=_tick, default=1.0, help="between ticks (1)")
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end when stdin reaches its end"
     )
     return parser
+
+
+def _tls(given: argparse.Namespace) -> Tls | None:
+    wanted = given.tls or given.tls_cert
+    names = tuple(given.tls_name)
+    return Tls(cert=given.tls_cert, key=given.tls_key, names=names) if wanted else None
 
 
 def _port(text: str) -> int:

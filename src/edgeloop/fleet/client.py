@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
 
 from pydantic import TypeAdapter, ValidationError
 
 from edgeloop.errors import (
     EdgeloopError,
+    NotBelievedError,
     NotFoundError,
     ProtocolError,
     UnreachableError,
@@ -45,15 +46,31 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 
 
-def over_urllib3(timeout: float = TIMEOUT) -> Transport:
-    """Requests over one pool of connections, tried once each."""
+def over_urllib3(
+    timeout: float = TIMEOUT, *, ca: Path | None = None, fingerprint: str = ""
+) -> Transport:
+    """Requests over one pool of connections, tried once each.
+
+    Over https the control plane shows a certificate that ``ca`` signed, the system's authorities
+    where there is no ``ca``; or the very certificate of ``fingerprint``, by whatever name.
+    """
     import urllib3
 
-    pool = urllib3.PoolManager(timeout=timeout, retries=False)
+    trust: dict[str, Any] = {"ca_certs": str(ca)} if ca else {}
+    if fingerprint:
+        trust = {"cert_reqs": "CERT_NONE", "assert_fingerprint": fingerprint}
+    pool = urllib3.PoolManager(timeout=timeout, retries=False, **trust)
 
     def send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         try:
             reply = pool.request(method, url, headers=dict(headers), body=body)
+        except urllib3.exceptions.SSLError as error:
+            raise NotBelievedError(
+                f"control plane at {url.partition('/v1')[0]}",
+                "must show a certificate that can be believed",
+                got=error.args[0] if error.args else error,
+                todo="Name its ca.pem in EDGELOOP_CA",
+            ) from error
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(
                 f"control plane at {url.partition('/v1')[0]}",
@@ -70,12 +87,15 @@ class FleetClient:
     """The control plane at ``url``, as the operator whose ``token`` this is.
 
     Every method raises the error that the control plane answers with, as the class of that error's
-    number, and UnreachableError when no answer comes.
+    number, and UnreachableError when no answer comes. ``ca`` is the file of the authority that
+    vouches for it, and what a device needs to believe it.
     """
 
-    def __init__(self, url: str, token: str, transport: Transport | None = None) -> None:
-        self.url = url.rstrip("/")
-        self._token, self._send = token, transport or over_urllib3()
+    def __init__(
+        self, url: str, token: str, transport: Transport | None = None, *, ca: Path | None = None
+    ) -> None:
+        self.url, self.ca = url.rstrip("/"), ca
+        self._token, self._send = token, transport or over_urllib3(ca=ca)
 
     @classmethod
     def of_folder(cls, folder: Path) -> FleetClient:
@@ -86,7 +106,8 @@ class FleetClient:
         """
         thing = f"control plane of {folder.name or folder}"
         try:
-            url = str(json.loads((folder / "fleet.json").read_text())["url"])
+            told = json.loads((folder / "fleet.json").read_text())
+            url, fingerprint = str(told["url"]), str(told.get("fingerprint", ""))
             token = (folder / "operator.token").read_text().strip()
         except (FileNotFoundError, NotADirectoryError) as error:
             todo = "`edgeloop fleet up` starts one"
@@ -96,7 +117,10 @@ class FleetClient:
             todo = "`edgeloop fleet up` starts it anew"
             got = f"{type(error).__name__}: {error}"
             raise UnreachableError(thing, rule, got=got, todo=todo) from error
-        return cls(url, token)
+        if fingerprint:
+            return cls(url, token, over_urllib3(fingerprint=fingerprint))
+        ca = folder / "tls" / "ca.pem"
+        return cls(url, token, ca=ca if url.startswith("https://") else None)
 
     def __repr__(self) -> str:
         return f"FleetClient(url={self.url!r}, token=<hidden>)"

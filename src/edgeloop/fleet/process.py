@@ -18,7 +18,7 @@ from edgeloop.errors import (
     all_errors,
 )
 from edgeloop.fleet.client import FleetClient
-from edgeloop.fleet.settings import DATABASE_VARIABLE, Settings
+from edgeloop.fleet.settings import DATABASE_VARIABLE, Settings, Tls
 from edgeloop.types import Json
 
 START_SECONDS = 60.0
@@ -86,7 +86,16 @@ def command(settings: Settings) -> list[str]:
         "--port", str(settings.port),
         "--poll-seconds", str(settings.poll_seconds),
         "--tick-seconds", str(settings.tick_seconds),
+        *_tls(settings.tls),
     ]  # fmt: skip
+
+
+def _tls(tls: Tls | None) -> list[str]:
+    if tls is None:
+        return []
+    given = {"--tls-cert": tls.cert, "--tls-key": tls.key}
+    options = [part for name, path in given.items() if path for part in (name, str(path))]
+    return ["--tls", *options, *(part for name in tls.names for part in ("--tls-name", name))]
 
 
 def stop(folder: Path) -> bool:

@@ -8,7 +8,9 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -19,7 +21,8 @@ from fastapi import FastAPI, Response
 
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import PortInUseError
-from edgeloop.fleet import blobs, conduct, device_api, faults, operator_api, operators
+from edgeloop.fleet import blobs, conduct, device_api, faults, operator_api, operators, tls
+from edgeloop.fleet.authority import EVERYWHERE
 from edgeloop.fleet.database import Database
 from edgeloop.fleet.gate import Gate
 from edgeloop.fleet.plane import Plane
@@ -33,6 +36,7 @@ logger = logging.getLogger(__name__)
 UNAVAILABLE = 503
 LATE = 30.0  # seconds without a tick after which the control plane is not healthy
 GRACE = 3  # seconds that open requests have at the end
+GOODBYE = 0.5  # seconds that a client has to close its side of TLS
 
 
 def create_app(settings: Settings, clock: Clock, listing: Listing | None = None) -> FastAPI:
@@ -112,18 +116,61 @@ def serve(settings: Settings, *, until_stdin_closes: bool = False) -> None:
 
     Raises:
         PortInUseError: another program listens on the address; nothing was started.
+        CertificateError: it cannot serve https with the certificate that it has.
     """
     with _bound(settings) as listener:
         signal.signal(signal.SIGTERM, _leave)
-        app = create_app(settings, SystemClock())
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE
-        )
+        clock = SystemClock()
+        config = _config(settings, create_app(settings, clock), clock)
         server = uvicorn.Server(config)
         if until_stdin_closes:
             when_parent_ends(lambda: setattr(server, "should_exit", True))
-        with _announced(settings, listener):
-            server.run(sockets=[listener])
+        with _announced(settings, listener), _fresh(config.ssl, settings, clock):
+            _run(server, listener)
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    if server.config.ssl is None:
+        server.run(sockets=[listener])
+        return
+    with asyncio.Runner(loop_factory=_BriefGoodbyes) as runner:
+        runner.run(server.serve(sockets=[listener]))
+
+
+class _BriefGoodbyes(asyncio.SelectorEventLoop):
+    """At the end of TLS both sides say goodbye; idle clients do not, and would be waited for."""
+
+    async def create_server(self, *args: Any, **options: Any) -> asyncio.Server:
+        """As the library does, with our time limit."""
+        options["ssl_shutdown_timeout"] = GOODBYE
+        return await super().create_server(*args, **options)
+
+
+def _config(settings: Settings, app: FastAPI, clock: Clock) -> uvicorn.Config:
+    cert, key = tls.files(settings, settings.tls, clock.now()) if settings.tls else (None, None)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+    )
+    config.load()  # makes the context of TLS
+    return config
+
+
+@contextmanager
+def _fresh(context: ssl.SSLContext | None, settings: Settings, clock: Clock) -> Iterator[None]:
+    """Within, the certificate is renewed when it is time."""
+    stop = threading.Event()
+    if context is not None:
+        told = (context, settings, clock, stop)
+        threading.Thread(target=tls.keep_fresh, args=told, daemon=True).start()
+    try:
+        yield
+    finally:
+        stop.set()
 
 
 def _leave(_signal: int, _frame: object) -> None:
@@ -155,9 +202,13 @@ def _bound(settings: Settings) -> Iterator[socket.socket]:
 @contextmanager
 def _announced(settings: Settings, listener: socket.socket) -> Iterator[None]:
     host, port = listener.getsockname()
-    url = f"http://{host}:{port}"
+    scheme = "http" if settings.tls is None else "https"
+    url = f"{scheme}://{'127.0.0.1' if host in EVERYWHERE else host}:{port}"
+    told = {"url": url, "pid": os.getpid()}
+    if settings.tls and settings.tls.cert:  # for other names than the one to ask it by here
+        told["fingerprint"] = tls.fingerprint(settings.tls.cert)
     draft = settings.running_file.with_suffix(".draft")
-    draft.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    draft.write_text(json.dumps(told) + "\n")
     draft.rename(settings.running_file)
     logger.info("serve.done url=%s", url)
     try:

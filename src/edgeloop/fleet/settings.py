@@ -14,12 +14,24 @@ Listing: TypeAlias = Callable[[str, str], ChannelList]  # (name, channel) -> the
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tls:
+    """How https is served: with a person's ``cert`` and ``key``, or with an authority of its own.
+
+    ``names`` are more names and addresses by which devices ask, beside the host.
+    """
+
+    cert: Path | None = None
+    key: Path | None = None  # None where ``cert`` holds it too
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """A control plane of one folder.
 
     ``repository`` is the TUF repository and ``layout`` the OCI image layout that it serves.
     ``database`` is an SQLAlchemy URL; empty means ``fleet.db`` in the folder. Port 0 takes any free
-    one.
+    one. Without ``tls`` it serves http, for a terminator in front.
     """
 
     folder: Path
@@ -28,6 +40,7 @@ class Settings:
     database: str = ""
     host: str = "127.0.0.1"
     port: int = 0
+    tls: Tls | None = None
     poll_seconds: float = 5.0  # what devices are told
     tick_seconds: float = 1.0  # how often the rules are applied by themselves
 
@@ -45,6 +58,16 @@ class Settings:
     def running_file(self) -> Path:
         """Says url and pid while a server runs."""
         return self.folder / "fleet.json"
+
+    @property
+    def tls_folder(self) -> Path:
+        """Certificates of its own authority."""
+        return self.folder / "tls"
+
+    @property
+    def began_with_http(self) -> bool:
+        """Whether it served without TLS before, so that its devices ask for http."""
+        return self.token_file.exists() and not self.tls_folder.exists()
 
     @property
     def blob_log(self) -> Path:

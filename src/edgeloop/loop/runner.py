@@ -16,8 +16,10 @@ from edgeloop.loop.keys import made_by, parameters
 from edgeloop.loop.steps import MergeField, RunRecord
 from edgeloop.plugins import Context, Tracker
 from edgeloop.protocol.messages import ChannelList, Listed, ReleaseRef
+from edgeloop.release import papers
 from edgeloop.release.build import BuildBundle
 from edgeloop.release.bundle import BundleInfo
+from edgeloop.release.model_key import open_key
 from edgeloop.release.repository import Repository, read_list
 from edgeloop.runtimes.program import before
 from edgeloop.store.artifacts import Store
@@ -201,6 +203,7 @@ def _line(finding: Finding) -> str:
 def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
     """Sign a bundle onto the loop's channel and make it a root of the store. Twice is once."""
     release = loop.settings.release
+    key = open_key(loop.path(release.keys))
     repository = Repository(loop.path(release.repository), loop.path(release.keys))
     repository.create((release.channel,))
     pending = f"{loop.name}-{release.channel}-pending"
@@ -215,6 +218,7 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
     )
     store.layout.tag(f"{loop.name}-{release.channel}-{ref.version}", bundle.digest)
     store.layout.untag(pending)
+    papers.attach(store, ref, key)
     return ref
 
 

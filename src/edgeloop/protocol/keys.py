@@ -1,7 +1,7 @@
 """Ed25519 key files: who a device or a signer is.
 
 A private key is PKCS#8 PEM, readable by its owner alone. A public key travels as
-SubjectPublicKeyInfo PEM (RFC 8410).
+SubjectPublicKeyInfo PEM (RFC 8410). Files of other kinds of keys are kept as these are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from edgeloop import durable
@@ -25,7 +26,7 @@ def generate() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
 
 
-def save(key: Ed25519PrivateKey, path: Path) -> None:
+def save(key: Ed25519PrivateKey | EllipticCurvePrivateKey, path: Path) -> None:
     """Write ``key`` to ``path`` with mode 0600; whole or not at all, and never over another key.
 
     Raises:
@@ -51,6 +52,15 @@ def load(path: Path) -> Ed25519PrivateKey:
     Raises:
         KeyFileError: it is missing, readable by others, or no Ed25519 key.
     """
+    return _private(read_secret(path), f"key file {path}")
+
+
+def read_secret(path: Path) -> bytes:
+    """The bytes of a private key's file, whatever kind of key it is.
+
+    Raises:
+        KeyFileError: it is missing, or readable by others.
+    """
     thing = f"key file {path}"
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -64,7 +74,7 @@ def load(path: Path) -> Ed25519PrivateKey:
             got=f"mode {mode:04o}",
             todo=f"If nobody else can have read it: chmod 600 {path}; otherwise make a new key",
         )
-    return _private(pem, thing)
+    return pem
 
 
 def _private(pem: bytes, thing: str) -> Ed25519PrivateKey:

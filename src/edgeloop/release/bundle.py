@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from edgeloop import arrayfiles
 from edgeloop.answers.worse import Declared
-from edgeloop.errors import BundleError, DigestError
+from edgeloop.errors import BundleError, DigestError, ProtocolError
 from edgeloop.sketches.profile import Profile
 from edgeloop.store import manifest as oci
 from edgeloop.types import Json, Layer, Model
@@ -33,6 +33,7 @@ GOLDEN = "golden.zip"
 MOST_LAYERS = 64
 MOST_BYTES = 8 << 30  # of all layers together
 MOST_MANIFEST = 4 << 20
+TEXTS = TypeAdapter(dict[str, str])
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -118,13 +119,23 @@ class Bundle:
         return _named(packed, "in."), _named(packed, "out.")
 
     def references(self) -> dict[str, Profile]:
-        """Profile name -> the sketches of its inputs and of this bundle's answers to them."""
+        """Profile name -> the sketches of its inputs and of this bundle's answers to them.
+
+        Raises:
+            BundleError: a file is broken.
+        """
         return {
-            declared.profile: Profile.from_json(
-                json.loads(self.files[f"profile-{n}.json"].read_bytes())
-            )
+            declared.profile: self._reference(f"profile-{n}.json")
             for n, declared in enumerate(self.info.declared)
         }
+
+    def _reference(self, name: str) -> Profile:
+        try:
+            return Profile.from_json(TEXTS.validate_json(self.files[name].read_bytes()))
+        except (ValueError, OSError, ProtocolError) as fault:
+            raise BundleError(
+                f"{name} of bundle {self.digest}", "must hold sketches", got=fault
+            ) from fault
 
     def declared_for(self, profile: str, against: str | None) -> Declared | None:
         """What was declared of a profile; its disagreement only if against ``against``."""
@@ -200,7 +211,7 @@ def open_bundle(digest: str, files: Mapping[str, Path]) -> Bundle:
         missing = [GOLDEN, *(f"profile-{n}.json" for n in range(len(info.declared)))]
     except KeyError as fault:
         raise BundleError(thing, "must have", got=f"no {fault}") from fault
-    except (ValueError, TypeError, ValidationError) as fault:
+    except (ValueError, TypeError, RecursionError) as fault:  # pydantic's are ValueErrors
         raise BundleError(thing, "must have a whole description", got=fault) from fault
     if info.format > FORMAT:
         raise BundleError(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import GateError, NotListedError, OverrideError, SignatureError
 from edgeloop.protocol.messages import ChannelList, Delisted, Listed, ReleaseRef, RolloutPlan
+from edgeloop.release import model_key
 from edgeloop.release.beginning import add_channels, begin
 from edgeloop.release.keys import ROLES
 from edgeloop.release.roles import KeyLine, Roles
@@ -27,6 +28,8 @@ from edgeloop.store.manifest import digest_of
 
 if TYPE_CHECKING:
     from tuf.api.metadata import Metadata, Targets
+
+RESERVED = (*ROLES, model_key.NAME)  # each channel has a key of its name, in the same folder
 
 
 class Repository:
@@ -41,12 +44,14 @@ class Repository:
         """Make keys and first metadata where there are none, and add channels that are new.
 
         Raises:
-            OverrideError: a channel has the name of one of TUF's own roles.
+            OverrideError: a channel has the name of another key.
         """
-        reserved = sorted(set(channels) & set(ROLES))
+        reserved = sorted(set(channels) & set(RESERVED))
         if reserved:
-            rule = f"must not be one of {', '.join(ROLES)}"
-            raise OverrideError(f"channel {reserved[0]!r}", rule, todo="TUF's own roles have these")
+            rule = f"must not be one of {', '.join(RESERVED)}"
+            raise OverrideError(
+                f"channel {reserved[0]!r}", rule, todo="Other keys have these names"
+            )
         with self._locked():
             if self._roles.exists():
                 add_channels(self._roles, channels)
@@ -112,6 +117,15 @@ class Repository:
     def listing(self, name: str, channel: str) -> ChannelList:
         """What the channel lists now."""
         return read_list(self.folder, name, channel)
+
+    def release(self, name: str, channel: str, version: int) -> ReleaseRef:
+        """One release that the channel lists now.
+
+        Raises:
+            NotListedError: the list has no such version.
+        """
+        line = _line(read_list(self.folder, name, channel), version)
+        return ReleaseRef(name=name, channel=channel, version=version, digest=line.digest)
 
     def delist(self, name: str, channel: str, version: int) -> None:
         """Take a release off the list: no device installs it any more.

@@ -16,6 +16,7 @@ from edgeloop.clock import Clock
 from edgeloop.errors import KeyFileError, NotListedError
 from edgeloop.release import keys
 from edgeloop.release.keys import ROLES
+from edgeloop.release.trusted_time import SIGNED_AT, stamp
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
@@ -163,7 +164,8 @@ class Roles:
         self.renew("timestamp", timestamp, *signers)
 
     def save(self, role: str, metadata: Metadata[Any], signers: Sequence[CryptoSigner]) -> None:
-        """Sign a role's metadata and write it."""
+        """Sign a role's metadata, with the time at which that is done, and write it."""
+        metadata.signed.unrecognized_fields[SIGNED_AT] = stamp(self._clock.now())
         metadata.signatures.clear()
         for signer in signers:
             metadata.sign(signer, append=True)

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from edgeloop.errors import MissingExtraError, ModelError
 from edgeloop.plugins import register
+from edgeloop.runtimes import onnx_header
 from edgeloop.runtimes.program import constants, graph_inputs, wrap
 from edgeloop.runtimes.signature import check_inputs
 
@@ -31,9 +32,10 @@ class OnnxRuntime:
     def load(self, model: Model, budget: Budget) -> Session:
         """A session that uses ``budget.threads`` threads, with the model's program around it.
 
-        The graph is opened from memory: tensors that a graph keeps in other files, which could name
-        any path of the device, cannot be read, and no library of custom operators is loaded. Those
-        that the program's step ``constants`` holds are handed in by name, from memory too.
+        Before ONNX Runtime sees it the graph is looked through (``onnx_header``): tensors that it
+        keeps in other files, which could name any path of the device, and operators of other
+        domains are refused. It is opened from memory, and no library of custom operators is loaded.
+        Tensors that the program's step ``constants`` holds are handed in by name, from memory too.
 
         Raises:
             MissingExtraError: ONNX Runtime is not installed.
@@ -94,13 +96,14 @@ def _opened(path: Path | None, beside: Arrays, budget: Budget) -> Any:
     options.add_external_initializers(list(beside), given)
     try:
         graph = path.read_bytes() if path is not None else b""
+        onnx_header.check(graph, NAME, beside)
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except (OSError, RuntimeException, *faults) as error:
         raise ModelError(
             f"model file {NAME}",
             "must be a whole ONNX graph that ONNX Runtime can run",
             got=str(error).splitlines()[0],
-            todo="It may be cut short, need files beside it, or use operators of another domain",
+            todo=onnx_header.TODO,
         ) from error
 
 

@@ -22,6 +22,7 @@ from edgeloop.store.manifest import (
     media_type,
     modelpack_config,
 )
+from edgeloop.store.referrers import blobs
 from edgeloop.types import Artifact, Keepable, Layer, MadeBy
 
 logger = logging.getLogger(__name__)
@@ -182,7 +183,8 @@ class Store:
         """Remove every artifact that neither a tag nor one of ``keep`` is made of.
 
         A bundle that one of them was compared with stays, since it is compared with again when the
-        same loop runs; what that bundle was made of goes. ``gone`` are tags to take away first.
+        same loop runs; what that bundle was made of goes. What refers to an artifact stays or goes
+        with it. ``gone`` are tags to take away first.
 
         Raises:
             StoreBusyError: a run is under way.
@@ -199,8 +201,9 @@ class Store:
                     todo="Run `edgeloop run` again, which names its releases anew",
                 )
             alive = self._alive(roots)
-            self.layout.retag(tags)
-            used = {blob for artifact in alive.values() for blob in self._blobs_of(artifact)}
+            papers = {of: index for of, index in self.layout.referrers().items() if of in alive}
+            self.layout.point(tags, papers)
+            used = self._used(alive.values(), papers.values())
             dead = [digest for digest in self._index.digests() if digest not in alive]
             self._index.forget(dead)
             rest = [digest for digest in self.layout.digests() if digest not in used]
@@ -214,6 +217,11 @@ class Store:
             alive |= {artifact.digest: artifact for artifact in made_of}
             alive |= {digest: self.open(digest) for digest in compared}
         return alive
+
+    def _used(self, artifacts: Iterable[Artifact], papers: Iterable[str]) -> set[str]:
+        """The blobs of these artifacts, and of what refers to them."""
+        used = {blob for artifact in artifacts for blob in self._blobs_of(artifact)}
+        return used | {blob for index in papers for blob in blobs(self.layout, index)}
 
     def _blobs_of(self, artifact: Artifact) -> list[str]:
         manifest = json.loads(self.layout.read(artifact.digest))

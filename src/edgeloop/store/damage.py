@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from edgeloop.errors import ArtifactMissingError, DigestError, StoreError
 from edgeloop.store.index import Index
 from edgeloop.store.layout import Layout
+from edgeloop.store.referrers import blobs, blobs_in
 
 AGAIN = "the next `edgeloop run` makes it again"
 COPY = "or copy it back from another store or registry"
@@ -58,21 +58,15 @@ def find_damage(layout: Layout, index: Index) -> list[Damage]:
 
 
 def _needed(layout: Layout, index: Index) -> dict[str, set[str]]:
-    """Blob -> the artifacts that need it."""
+    """Blob -> the artifacts that need it, or whose papers do."""
     needed: dict[str, set[str]] = {}
     for artifact in {*index.digests(), *layout.tags().values()}:
-        for blob in (artifact, *_inside(layout, artifact)):
+        for blob in (artifact, *blobs_in(layout, artifact)):
             needed.setdefault(blob, set()).add(artifact)
+    for subject, papers in layout.referrers().items():
+        for blob in blobs(layout, papers):
+            needed.setdefault(blob, set()).add(subject)
     return needed
-
-
-def _inside(layout: Layout, artifact: str) -> list[str]:
-    """The blobs that a manifest names; none when it is damaged itself."""
-    try:
-        manifest = json.loads(layout.read(artifact))
-    except StoreError:
-        return []
-    return [item["digest"] for item in (manifest["config"], *manifest["layers"])]
 
 
 def _reaching(tags: dict[str, set[str]], artifacts: Iterable[str]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from typing import IO
 
 from edgeloop import durable
 from edgeloop.errors import ArtifactMissingError, DigestError, StoreBusyError
-from edgeloop.store.manifest import MANIFEST_TYPE, canonical
+from edgeloop.store.manifest import INDEX_TYPE, MANIFEST_TYPE, canonical
 
 REF_NAME = "org.opencontainers.image.ref.name"
 CHUNK = 1 << 20
@@ -41,7 +41,7 @@ class Layout:
             with self.locked():
                 if not self._index.exists():
                     self._write(folder / "oci-layout", canonical({"imageLayoutVersion": "1.0.0"}))
-                    self._write_tags({})
+                    self._point({}, {})
 
     # blobs
 
@@ -146,9 +146,18 @@ class Layout:
 
     def tags(self) -> dict[str, str]:
         """Name -> digest of every root."""
+        return self._entries(MANIFEST_TYPE)
+
+    def referrers(self) -> dict[str, str]:
+        """Digest of an artifact -> digest of the index that lists what refers to it."""
+        named = self._entries(INDEX_TYPE)
+        return {name.replace("-", ":", 1): digest for name, digest in named.items()}
+
+    def _entries(self, kind: str) -> dict[str, str]:
         try:
             entries = json.loads(self._index.read_bytes())["manifests"]
-            return {e["annotations"][REF_NAME]: e["digest"] for e in entries}
+            chosen = [entry for entry in entries if entry["mediaType"] == kind]
+            return {e["annotations"][REF_NAME]: e["digest"] for e in chosen}
         except (ValueError, KeyError, TypeError) as fault:
             raise DigestError(
                 str(self._index),
@@ -160,17 +169,18 @@ class Layout:
     def tag(self, name: str, digest: str) -> None:
         """Make ``digest`` a root under ``name``, in place of what had that name."""
         with self.locked():
-            self._write_tags({**self.tags(), name: digest})
+            self.point({**self.tags(), name: digest}, self.referrers())
 
     def untag(self, name: str) -> None:
         """Take a root away; nothing happens when there is none of that name."""
         with self.locked():
-            self._write_tags({n: d for n, d in self.tags().items() if n != name})
+            tags = {n: d for n, d in self.tags().items() if n != name}
+            self.point(tags, self.referrers())
 
-    def retag(self, tags: dict[str, str]) -> None:
-        """Make these the roots, and no others; the caller holds the writers' lock."""
-        if tags != self.tags():
-            self._write_tags(tags)
+    def point(self, tags: dict[str, str], referrers: dict[str, str]) -> None:
+        """Make these the roots and referrers, and no others; the caller holds the writers' lock."""
+        if (tags, referrers) != (self.tags(), self.referrers()):
+            self._point(tags, referrers)
 
     # locks
 
@@ -224,15 +234,21 @@ class Layout:
             raise ArtifactMissingError(f"digest {digest!r}", "must be sha256: and 64 hex digits")
         return self._blobs / name
 
-    def _write_tags(self, tags: dict[str, str]) -> None:
+    def _point(self, tags: dict[str, str], referrers: dict[str, str]) -> None:
+        indexes = {  # one that was lost is made again by the next run, and must not stop it
+            subject.replace(":", "-"): digest
+            for subject, digest in referrers.items()
+            if digest in self
+        }
         manifests = [
             {
-                "mediaType": MANIFEST_TYPE,
+                "mediaType": kind,
                 "digest": digest,
                 "size": self.blob(digest).stat().st_size,
                 "annotations": {REF_NAME: name},
             }
-            for name, digest in sorted(tags.items())
+            for kind, named in ((MANIFEST_TYPE, tags), (INDEX_TYPE, indexes))
+            for name, digest in sorted(named.items())
         ]
         self._write(self._index, canonical({"schemaVersion": 2, "manifests": manifests}))
 

@@ -17,12 +17,14 @@ from edgeloop.errors import DigestError
 from edgeloop.types import Json, Layer, MadeBy
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 DESCRIPTION_TYPE = "application/vnd.edgeloop.artifact.v1+json"
 MODELPACK_TYPE = "application/vnd.cncf.model.manifest.v1+json"
 MODELPACK_CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
 MODELPACK_WEIGHT_TYPE = "application/vnd.cncf.model.weight.v1.raw"
 FILE_TYPE = "application/octet-stream"
 TITLE = "org.opencontainers.image.title"
+NO_MANIFEST = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 WEIGHT_ENDINGS = (".onnx", ".safetensors", ".tflite", ".gguf")
 
 
@@ -94,7 +96,7 @@ def layers_of(manifest: bytes, digest: str) -> tuple[tuple[Layer, ...], Layer]:
     try:
         parsed = json.loads(manifest)
         blobs = [_layer(parsed["config"]), *(_layer(item) for item in parsed["layers"])]
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
+    except NO_MANIFEST as fault:
         raise DigestError(
             f"manifest {digest}", "must be an OCI image manifest", got=repr(fault)
         ) from fault

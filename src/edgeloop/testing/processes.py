@@ -19,7 +19,7 @@ from edgeloop.clock import SystemClock
 from edgeloop.errors import UnreachableError
 from edgeloop.fleet.client import FleetClient
 from edgeloop.fleet.process import command
-from edgeloop.fleet.settings import Settings
+from edgeloop.fleet.settings import Settings, Tls
 
 START_SECONDS = 60.0
 END_SECONDS = 15.0
@@ -58,6 +58,7 @@ def control_plane(work: Path) -> Iterator[FleetClient]:
         repository=work / "repository",
         layout=work / ".edgeloop",
         port=_port(work / "port"),
+        tls=_tls(work / "fleet"),
         poll_seconds=1.0,
         tick_seconds=0.5,
     )
@@ -109,10 +110,17 @@ def enrolled(work: Path, fleet: FleetClient, name: str, *, site: str, **others: 
         server=fleet.url,
         token=fleet.create_token({"site": site}).token,
         name=name,
+        ca=fleet.ca.read_text() if fleet.ca else "",
         root=(work / "repository" / "metadata" / "1.root.json").read_bytes(),
         labels={"site": site},
         **others,
     )
+
+
+def _tls(folder: Path) -> Tls | None:
+    """https, but where devices of an earlier start ask for http."""
+    began = Settings(folder=folder, repository=folder, layout=folder)
+    return None if began.began_with_http else Tls()
 
 
 def _port(kept: Path) -> int:
