@@ -19,7 +19,7 @@ from tests.agent.world import World
 
 from edgeloop.agent.notify import Notifier
 
-UNIT = Path(__file__).parents[2] / "examples" / "device" / "edgeloop-agent.service"
+UNIT = Path(__file__).parents[2] / "examples" / "systemd" / "edgeloop-agent.service"
 __all__ = ["folder"]  # the fixture of a device with release 1
 
 
