@@ -18,8 +18,8 @@ test: $(VENV)/.dev  ## everything that a newcomer should run
 test-hard: $(VENV)/.dev  ## the whole of each harness, and its table; 45 minutes on two cores
 	$(BIN)/python -m pytest -m hard --numprocesses 2 --dist load -rP --show-capture=stdout
 
-five: $(VENV)/.five  ## five unlike models, each through a whole turn of the loop; needs npm, 15 minutes
-	EDGELOOP_CACHE=$(VENV)/cache $(BIN)/python -m pytest -m "five or llm or text" --durations 5
+five: $(VENV)/.five  ## five unlike models, each through a whole turn of the loop; needs npm, 20 minutes
+	EDGELOOP_CACHE=$(abspath $(VENV))/cache $(BIN)/python -m pytest -m "five or llm or text" --durations 5
 
 lint: $(VENV)/.dev  ## ruff: rules and format
 	$(BIN)/ruff check .
