@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeloop.data.sets.spam import mails
 
-ANSWER_SECONDS = 0.08  # between two mails of a device
+ANSWER_SECONDS = 0.05  # between two mails of a device
 EACH_SITE = 1  # device, so that a machine of two cores has one for each
 LEARNED = 0.137  # share of the mails; data.source.share of loop.yaml
 NOTICE = "[EXTERNAL] THIS MAIL CAME FROM OUTSIDE. BE CAREFUL WITH LINKS AND ATTACHMENTS.\n\n"
