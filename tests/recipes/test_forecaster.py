@@ -122,6 +122,7 @@ def test_readings_of_two_devices_are_two_series(snapshot, workplace):
     seen = found.taken(found.new).history
     large = (seen > 500).sum(axis=1)
     assert set(large.tolist()) == {0, RECIPE.window}  # no window has readings of both
+    assert (large == 0).sum() == (large > 0).sum()  # where each ends, its last truths lie beyond
     chance = found.chance(0.4)
     assert chance[found.new].sum() == pytest.approx(0.4)
     assert examples(snapshot, "train", RECIPE._step(snapshot)).chance(0.4) is None

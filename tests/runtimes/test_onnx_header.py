@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from edgeloop.errors import ModelError
 from edgeloop.runtimes.onnx_header import check
 
-TODO = ". It may be cut short, need files beside it, or use operators of another domain"
+ADVICE = ". It may be cut short, need files beside it, or use operators of another domain"
 
 
 def graph(tensors=(), nodes=(), **about):
@@ -32,7 +32,7 @@ def outside(name="w", place="/etc/passwd"):
 def test_a_tensor_in_another_file_is_refused_wherever_it_hides():
     told = (
         "[E120] model file model.onnx must be a whole ONNX graph, with its tensors in it,"
-        f" got 'w' outside{TODO}"
+        f" got 'w' outside{ADVICE}"
     )
     constant = helper.make_node("Constant", [], ["c"], value=outside())
     branch = helper.make_graph([constant], "b", [], [])
@@ -57,7 +57,7 @@ def test_a_tensor_in_another_file_is_refused_wherever_it_hides():
 def test_operators_of_another_domain_are_refused_unless_the_file_defines_them():
     node = helper.make_node("Do", [], ["c"], domain="acme")
     assert refused(graph(nodes=[node])) == (
-        "[E120] model file model.onnx must use operators of known domains, got acme" + TODO
+        "[E120] model file model.onnx must use operators of known domains, got acme" + ADVICE
     )
     constant = helper.make_node("Constant", [], ["c"], value_float=1.0)
     function = helper.make_function("acme", "Do", [], ["c"], [constant], [])
@@ -78,7 +78,7 @@ def test_what_is_nested_without_end_is_refused():
         node = helper.make_node("If", ["x"], ["y"], then_branch=body)
         body = helper.make_graph([node], "g", [], [])
     assert refused(helper.make_model(body)) == (
-        "[E120] model file model.onnx must be nested at most 40 deep, got more" + TODO
+        "[E120] model file model.onnx must be nested at most 40 deep, got more" + ADVICE
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeloop.answers import open_kind
-from edgeloop.runtimes.program import answers_to
+from edgeloop.runtimes.program import answers_to, rows_at
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -45,7 +45,7 @@ class HeldOut:
         """Of all rows those at ``places``."""
         return replace(
             self,
-            feed={name: values[places] for name, values in self.feed.items()},
+            feed=rows_at(self.feed, places),
             truth=self.truth[places],
             profile=self.profile[places],
             places=places,
@@ -61,7 +61,7 @@ class HeldOut:
             found = context.answered[key]
             if self.places is None:
                 return found
-            return {name: values[self.places] for name, values in found.items()}
+            return rows_at(found, self.places)
         found = answers_to(self.feed, model, context.session(model))
         if self.places is None and sum(one.nbytes for one in found.values()) <= MOST_BYTES:
             context.answered[key] = found

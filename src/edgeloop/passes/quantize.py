@@ -24,7 +24,7 @@ from edgeloop.data.augment import Augmentation
 from edgeloop.errors import DataError, ModelError
 from edgeloop.passes.onnx_file import NAME, written
 from edgeloop.plugins import register
-from edgeloop.runtimes.program import constants, files, memory, prepared
+from edgeloop.runtimes.program import constants, files, memory, prepared, rows_at
 
 if TYPE_CHECKING:
     from edgeloop.plugins import Context
@@ -99,11 +99,11 @@ class Quantize:
         generator = np.random.default_rng(seed)
         chosen = np.sort(generator.permutation(count)[: self.calibrate])
         remembers = bool(memory(model))  # then rows mean something only behind each other
-        rows = feed if remembers else _taken(feed, chosen)
+        rows = feed if remembers else rows_at(feed, chosen)
         if self.augment is not None:
             rows = self.augment.draw_inputs(rows, generator)
         rows = prepared(model, rows)
-        rows = _whole(_taken(rows, chosen) if remembers else rows)
+        rows = _whole(rows_at(rows, chosen) if remembers else rows)
         if not len(next(iter(rows.values()))):
             raise DataError(
                 f"snapshot {snapshot.name}",
@@ -162,10 +162,6 @@ def _check(model: Model) -> None:
         )
 
 
-def _taken(rows: Arrays, places: Array) -> dict[str, Array]:
-    return {name: values[places] for name, values in rows.items()}
-
-
 def _whole(rows: Arrays) -> dict[str, Array]:
     """The rows without a gap: NaN has no place in a range."""
     import numpy as np
@@ -175,7 +171,7 @@ def _whole(rows: Arrays) -> dict[str, Array]:
     for values in rows.values():
         if values.dtype.kind == "f":
             gaps |= np.isnan(values).reshape(count, -1).any(axis=1)
-    return _taken(rows, ~gaps)
+    return rows_at(rows, ~gaps)
 
 
 def _named(source: Path, target: Path) -> Any:

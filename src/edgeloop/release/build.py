@@ -21,7 +21,7 @@ from edgeloop.release.bundle import (
     DeviceLimits,
     Golden,
 )
-from edgeloop.runtimes.program import memory, needs, stretches
+from edgeloop.runtimes.program import memory, needs, rows_at, stretches
 from edgeloop.sketches.features import summaries_for, summarise
 from edgeloop.sketches.profile import Profile
 
@@ -65,10 +65,10 @@ class BuildBundle:
         others = rows.answers(context.current, context) if context.current else None
         declared = []
         for number, name in enumerate(snapshot.profiles):
-            held = _taken(answers, profiles == number)
+            held = rows_at(answers, profiles == number)
             sketched = _sketched(model, _inputs(snapshot, number), held, signals)
             files |= _written(context.scratch, number, sketched)
-            beside = _taken(others, profiles == number) if others else None
+            beside = rows_at(others, profiles == number) if others else None
             declared.append(self._declare(name, model, held, beside))
         return BundleDraft(info=self._info(model, signals, tuple(declared)), files=files)
 
@@ -104,7 +104,7 @@ class BuildBundle:
             longest = max(stretches(model, feed), key=lambda one: one.stop - one.start)
             first = max(longest.start, longest.stop - 1 - past - self.golden)
             places = np.arange(first, longest.stop)
-        inputs = _taken(feed, places)
+        inputs = rows_at(feed, places)
         named = {f"in.{name}": values for name, values in inputs.items()}
         answers = session.fresh().run(inputs)
         named |= {f"out.{name}": values for name, values in answers.items()}
@@ -130,11 +130,7 @@ class BuildBundle:
 
 def _inputs(snapshot: Snapshot, profile: int) -> Arrays:
     """The inputs of one profile."""
-    return _taken(snapshot.feed(), snapshot.column("profile") == profile)
-
-
-def _taken(rows: Arrays, which: Array) -> Arrays:
-    return {name: values[which] for name, values in rows.items()}
+    return rows_at(snapshot.feed(), snapshot.column("profile") == profile)
 
 
 def _sketched(model: Model, inputs: Arrays, answers: Arrays, signals: dict[str, str]) -> Profile:

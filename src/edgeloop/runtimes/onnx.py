@@ -103,7 +103,7 @@ def _opened(path: Path | None, beside: Arrays, budget: Budget) -> Any:
             f"model file {NAME}",
             "must be a whole ONNX graph that ONNX Runtime can run",
             got=str(error).splitlines()[0],
-            todo=onnx_header.TODO,
+            todo=onnx_header.ADVICE,
         ) from error
 
 

@@ -15,7 +15,7 @@ from edgeloop.errors import ModelError
 DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})  # ONNX's own, the runtime's own
 DEEPEST = 40  # messages in messages; a graph of a branch in a branch is six deeper
 WHOLE = "must be a whole ONNX graph"
-TODO = "It may be cut short, need files beside it, or use operators of another domain"
+ADVICE = "It may be cut short, need files beside it, or use operators of another domain"
 NUMBER, EIGHT, PIECE, FOUR = 0, 1, 2, 5  # how a field's value is written
 WITHIN = {  # message -> number of a field -> the message that it holds
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -60,7 +60,7 @@ def check(content: bytes, name: str, beside: Collection[str] = ()) -> None:
         found.walk("model", memoryview(content), 0)
         found.check_domains()
     except _Broken as fault:
-        raise ModelError(f"model file {name}", fault.rule, got=fault.got, todo=TODO) from fault
+        raise ModelError(f"model file {name}", fault.rule, got=fault.got, todo=ADVICE) from fault
 
 
 class _Found:

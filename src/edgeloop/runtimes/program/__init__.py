@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from edgeloop.types import Arrays, Json, Model, Session, TensorSpec
+    from edgeloop.types import Array, Arrays, Json, Model, Session, TensorSpec
 
 __all__ = [
     "OWN",
@@ -35,6 +35,7 @@ __all__ = [
     "memory",
     "needs",
     "prepared",
+    "rows_at",
     "step",
     "stretches",
     "wrap",
@@ -71,7 +72,7 @@ def prepared(model: Model, rows: Arrays) -> dict[str, Any]:
 
     parts = []
     for stretch in stretches(model, rows):
-        seen = _taken(rows, stretch)
+        seen = rows_at(rows, stretch)
         for one in before(model):
             seen = one.open(model.files).run(seen)
         parts.append(seen)
@@ -129,11 +130,12 @@ def answers_to(rows: Arrays, model: Model, session: Session) -> dict[str, Any]:
         fresh = session.fresh()
         for start in range(stretch.start, max(stretch.stop, stretch.start + 1), AT_ONCE):
             places = slice(start, min(start + AT_ONCE, stretch.stop))
-            parts.append(fresh.run(_taken(rows, places)))
+            parts.append(fresh.run(rows_at(rows, places)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _taken(rows: Arrays, places: slice) -> dict[str, Any]:
+def rows_at(rows: Arrays, places: Array | slice) -> dict[str, Any]:
+    """Of every column the rows at ``places`` (numbers, a mask or a slice)."""
     return {name: values[places] for name, values in rows.items()}
 
 
