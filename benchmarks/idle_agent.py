@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 from edgeloop.fleet.client import FleetClient
 from edgeloop.fleet.process import command
-from edgeloop.fleet.settings import Settings
+from edgeloop.fleet.settings import Settings, Tls
 from edgeloop.loop.file import LoopFile, load_loop
 from environments import environment, template_loop
 from figure import Figure, Measured, main
@@ -26,6 +27,9 @@ from timing import run
 MOST_MB = 48.0
 LISTEN = ("--listen", "127.0.0.1:0")
 POLL_SECONDS = 0.5
+FIELD_SECONDS = 30.0  # between polls, as devices in the field are told
+WATCHED_SECONDS = 300.0
+MOST_SHARE = 0.2  # percent of one core
 POLLS = 30  # signed requests of the device before its memory is read
 ANSWERS = 300
 PATIENCE = 120.0  # seconds for anything to happen
@@ -47,7 +51,7 @@ for name in NAMES:
 
 
 def measure(work: Path) -> Measured:
-    """Four agents, one after the other, against one control plane."""
+    """Four agents, one after the other, against one control plane; a fifth over TLS."""
     work.mkdir(parents=True, exist_ok=True)
     loop = load_loop(template_loop(work))
     with control_plane(Path(mkdtemp(dir=work, prefix="fleet-")), loop) as plane:
@@ -56,7 +60,8 @@ def measure(work: Path) -> Measured:
         listening, _ = _idle("the same with its loopback endpoint", plane, base, *LISTEN)
         beside, _ = _idle("the same where extra `device` is installed", plane, whole)
         loaded = tuple(_loaded(plane, whole))
-    figures = (_judged(alone, resident, base), listening, beside, *loaded)
+    slow = _slow_polls(Path(mkdtemp(dir=work, prefix="fleet-")), loop, base)
+    figures = (_judged(alone, resident, base), listening, beside, *loaded, slow)
     return Measured(figures=figures, samples={"resident MB": [resident]})
 
 
@@ -73,6 +78,7 @@ class Plane:
         root = self.loop.path(self.loop.settings.release.repository) / "metadata" / "1.root.json"
         token = self.client.create_token({}).token
         names = ["--name", folder.name, "--model", self.loop.name]
+        names += ["--ca", str(self.client.ca)] if self.client.ca else []
         where = ["--server", self.client.url, "--folder", folder, "--root", root]
         run([*_isolated(python), "-m", "edgeloop.agent", "enrol", "--token", token, *names, *where])
         return folder
@@ -101,13 +107,16 @@ def _child(line: list[object], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def control_plane(folder: Path, loop: LoopFile) -> Iterator[Plane]:
+def control_plane(
+    folder: Path, loop: LoopFile, poll_seconds: float = POLL_SECONDS, tls: Tls | None = None
+) -> Iterator[Plane]:
     """A control plane of its own process, until the block ends."""
     settings = Settings(
         folder=folder,
         repository=loop.path(loop.settings.release.repository),
         layout=loop.path(loop.settings.store),
-        poll_seconds=POLL_SECONDS,
+        poll_seconds=poll_seconds,
+        tls=tls,
     )
     with _child([*command(settings), "--until-stdin-closes"], folder / "log"):
         until((folder / "fleet.json").exists, "the control plane must come up")
@@ -123,6 +132,33 @@ def _idle(what: str, plane: Plane, python: Path, *options: str) -> tuple[Figure,
     plane.client.decommission(folder.name)  # so that no stage of a rollout waits for it
     parts = (f"read after {plane.requests(folder)} requests, one poll per {POLL_SECONDS} s",)
     return Figure(what=what, value=_words(memory), parts=parts), memory["Rss"]
+
+
+def _slow_polls(folder: Path, loop: LoopFile, python: Path) -> Figure:
+    """What an agent costs that polls over TLS as one in the field does."""
+    with control_plane(folder, loop, FIELD_SECONDS, Tls()) as plane:
+        device = plane.enrol(python)
+        with agent(python, device) as process:
+            time.sleep(FIELD_SECONDS)  # it has started, and asked once
+            before, began = _cpu(process.pid), time.monotonic()
+            time.sleep(WATCHED_SECONDS)
+            passed = time.monotonic() - began
+            share = 100 * (_cpu(process.pid) - before) / passed
+            memory = _memory(process.pid)
+    return Figure(
+        what=f"idle agent over TLS, one poll per {FIELD_SECONDS:.0f} s: share of one core",
+        value=f"{share:.2f} %",
+        target=f"{MOST_SHARE} % or less",
+        met=share <= MOST_SHARE,
+        reason="" if share <= MOST_SHARE else "its threads wake twice a second to see a stop",
+        parts=(f"over {passed:.0f} s", _words(memory)),
+    )
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of a processor that a process has had."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _judged(figure: Figure, resident: float, python: Path) -> Figure:
@@ -151,7 +187,7 @@ def _loaded(plane: Plane, python: Path) -> Iterator[Figure]:
         parts = (f"{plane.loop.name} release 1, read after {POLLS} more requests",)
         value = _words(_memory(process.pid))
         yield Figure(what="idle agent with runtime and a loaded release", value=value, parts=parts)
-        _answer(folder, plane.loop.name)
+        answer(folder, plane.loop.name)
         value = _words(_memory(process.pid))
         yield Figure(what=f"the same after {ANSWERS} answers over HTTP", value=value)
 
@@ -172,7 +208,7 @@ def _runs(plane: Plane, name: str) -> bool:
     return report is not None and report.running is not None
 
 
-def _answer(folder: Path, model: str) -> None:
+def answer(folder: Path, model: str) -> None:
     """Ask for the label of grey images, one after the other."""
     url = json.loads((folder / "endpoint.json").read_text())["url"]
     asked = HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)

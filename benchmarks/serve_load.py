@@ -43,7 +43,7 @@ def measure(work: Path) -> Measured:
         python = Path(sys.executable)
         folder = plane.enrol(python)
         with agent(python, folder, *LISTEN):
-            url = _ready(plane, folder)
+            url = ready(plane, folder)
             rates = {count: _rates(url, loop.name, count) for count in (1, 8)}
         direct = [_rate(_direct(folder), 1) for _ in range(REPEATS)]
     figures = [_figure(f"over HTTP, connections: {n}", one) for n, one in rates.items()]
@@ -52,7 +52,7 @@ def measure(work: Path) -> Measured:
     return Measured(figures=tuple(figures), samples={**samples, "answers/s, direct": direct})
 
 
-def _ready(plane: Plane, folder: Path) -> str:
+def ready(plane: Plane, folder: Path) -> str:
     """The address of an agent that has release 1 in charge, its probation behind it."""
     until((folder / "endpoint.json").exists, "the agent must come up")
     url = str(json.loads((folder / "endpoint.json").read_text())["url"])

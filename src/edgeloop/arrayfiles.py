@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import tokenize
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, Any]
+
+ENCRYPTED = 1  # a flag of one file of a zip
 
 
 def save(values: Array, folder: Path, name: str) -> Path:
@@ -56,6 +59,8 @@ def unpack(path: Path) -> dict[str, Array]:
             packed = [one.filename for one in archive.infolist() if one.compress_type]
             if packed:
                 raise ValueError(f"must not be compressed, and {packed[0]} is")
+            if any(one.flag_bits & ENCRYPTED for one in archive.infolist()):
+                raise ValueError("must not be encrypted")
             entries = {one.filename: archive.read(one) for one in archive.infolist()}
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as fault:
         raise ValueError(f"must be a whole zip archive: {fault}") from fault
@@ -116,7 +121,10 @@ def _numbers(content: bytes) -> Array:
     stream = io.BytesIO(content)
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("must be .npy of version 1.0")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    except (SyntaxError, tokenize.TokenError, RecursionError, MemoryError) as fault:
+        raise ValueError("must have the header of a .npy file") from fault  # it is read as Python
     if math.prod(shape) * dtype.itemsize > len(content):
         raise ValueError(f"must hold the {shape} numbers that it says")
     loaded: Array = np.load(io.BytesIO(content), allow_pickle=False)

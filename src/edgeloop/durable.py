@@ -76,7 +76,7 @@ def room(path: Path, *, thing: str = "", todo: str = AS_BEFORE) -> Iterator[None
     try:
         yield
     except (OSError, sqlite3.OperationalError) as fault:
-        if not _no_room(fault, path.parent):
+        if not is_no_room(fault, path.parent):
             raise
         raise DiskFullError(
             thing or f"disk of {path.parent}",
@@ -107,8 +107,11 @@ def scratch(what: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _no_room(fault: OSError | sqlite3.OperationalError, folder: Path) -> bool:
-    """Short writes of NumPy and SQLite do not say why: there the disk itself is asked."""
+def is_no_room(fault: OSError | sqlite3.Error, folder: Path) -> bool:
+    """Whether this is because the disk of ``folder`` is full.
+
+    Short writes of NumPy and SQLite do not say why: there the disk itself is asked.
+    """
     if isinstance(fault, OSError) and fault.errno is not None:
         return fault.errno in NO_ROOM
     code = getattr(fault, "sqlite_errorcode", sqlite3.SQLITE_IOERR) & 0xFF  # of extended codes

@@ -23,7 +23,9 @@ EdgeloopError
 │   ├── StaleMetadataError  E402
 │   ├── NotListedError      E403
 │   ├── BundleError         E404
-│   └── KeyFileError        E405
+│   ├── KeyFileError        E405
+│   ├── ThresholdError      E406
+│   └── DraftError          E407
 ├── DeviceError           exit 6   what a device cannot do
 │   ├── TransitionError     E501
 │   ├── AdmissionError      E502
@@ -31,6 +33,9 @@ EdgeloopError
 │   ├── AgentFolderError    E504
 │   ├── SamplesError        E505
 │   ├── EnrolmentError      E506
+│   ├── PostponeError       E510
+│   ├── HookError           E511
+│   ├── HandlerError        E513
 │   └── RowsFailedError     E826
 ├── FleetError            exit 7   what the control plane says or cannot be asked
 │   ├── UnreachableError    E601
@@ -41,7 +46,11 @@ EdgeloopError
 │   ├── ProtocolError       E606
 │   ├── DatabaseError       E607
 │   ├── CertificateError    E608
-│   └── NotBelievedError    E609  (an UnreachableError)
+│   ├── NotBelievedError    E609  (an UnreachableError)
+│   ├── RevokedError        E610  (an UnauthorizedError)
+│   ├── FactoryError        E611  (an UnauthorizedError)
+│   ├── KeyPlaceError       E612
+│   └── ClientCertificateError  E613  (an UnauthorizedError)
 └── GroundError           exit 8   what is missing on this machine
     ├── MissingExtraError   E701
     └── TrackingError       E702
@@ -233,6 +242,18 @@ class KeyFileError(TrustError):
     number = "E405"
 
 
+class ThresholdError(TrustError):
+    """Fewer holders have signed than a role of the repository asks for."""
+
+    number = "E406"
+
+
+class DraftError(TrustError):
+    """A draft of root or targets metadata is no draft, asks for too much, or is out of date."""
+
+    number = "E407"
+
+
 class DeviceError(EdgeloopError):
     """A device cannot do what was asked and stays on the slot that it has."""
 
@@ -275,10 +296,28 @@ class EnrolmentError(DeviceError):
     number = "E506"
 
 
+class PostponeError(DeviceError):
+    """Nothing is there that could be postponed, or not for so long."""
+
+    number = "E510"
+
+
+class HookError(DeviceError):
+    """A program beside an update refused it, or may not be run."""
+
+    number = "E511"
+
+
 class RowsFailedError(DeviceError):
     """A batch went to its end, and some of its rows could not be answered."""
 
     number = "E826"
+
+
+class HandlerError(DeviceError):
+    """A command of the device's owner, which a payload was handed to, failed or took too long."""
+
+    number = "E513"
 
 
 class FleetError(EdgeloopError):
@@ -339,6 +378,30 @@ class NotBelievedError(UnreachableError):
     """A server showed a certificate that the asker has no reason to believe; nothing was sent."""
 
     number = "E609"
+
+
+class RevokedError(UnauthorizedError):
+    """An operator decided that the control plane listens to this device no more."""
+
+    number = "E610"
+
+
+class FactoryError(UnauthorizedError):
+    """A factory certificate, or the serial number in it, may not claim a device here."""
+
+    number = "E611"
+
+
+class KeyPlaceError(FleetError):
+    """The chip, or other place, that should keep a device's key cannot be used."""
+
+    number = "E612"
+
+
+class ClientCertificateError(UnauthorizedError):
+    """A device's connection does not show the certificate that it must."""
+
+    number = "E613"
 
 
 class GroundError(EdgeloopError):

@@ -55,9 +55,10 @@ class Context:
     """What a step may use beside its own parameters. Only what the plugin ``needs`` is set.
 
     ``reference`` is the model that the recipe built (float), ``current`` the channel's newest
-    release, ``start`` the model to fine-tune from. ``scratch`` is an empty folder of this step,
-    ``folder`` the loop file's, from which relative paths of a plugin's fields are meant. Answers to
-    held-out rows are in ``answered`` once a step of the same run has asked for them.
+    release with its variants in ``current_variants`` by name, ``start`` the model to fine-tune
+    from. ``scratch`` is an empty folder of this step, ``folder`` the loop file's, from which
+    relative paths of a plugin's fields are meant. Answers to held-out rows are in ``answered`` once
+    a step of the same run has asked for them.
     """
 
     scratch: Path
@@ -66,6 +67,7 @@ class Context:
     snapshot: Snapshot | None = None
     reference: Model | None = None
     current: Model | None = None
+    current_variants: Mapping[str, Model] = field(default_factory=dict)
     start: Model | None = None
     progress: Progress = silent
     tracker: Tracker | None = None

@@ -236,7 +236,13 @@ class Finding:
     interval: tuple[float, float] | None = None  # 95 % confidence
     reason: str = ""
     evidence: Mapping[str, Json] = field(default_factory=dict)
+    variant: str = ""  # of which variant of the loop; "" is the main pipeline
     kind: str = "finding"
+
+    @property
+    def title(self) -> str:
+        """The check, with the variant that it is about: ``int8: accuracy``."""
+        return f"{self.variant}: {self.check}" if self.variant else self.check
 
     @property
     def files(self) -> Mapping[str, Path]:
@@ -254,6 +260,7 @@ class Finding:
             "interval": list(self.interval) if self.interval else None,
             "reason": self.reason,
             "evidence": dict(self.evidence),
+            **({"variant": self.variant} if self.variant else {}),
         }
 
     @classmethod
@@ -275,6 +282,7 @@ class Budget:
 
     threads: int = 1
     memory_mb: int | None = None
+    accelerator: str = ""  # a name of agent.device.accelerators; "" is the processor
 
 
 class Session(Protocol):

@@ -11,10 +11,18 @@ from typing import Any
 from tests.agent.world import SERVER, Factory, Plane, pictures
 
 from edgeloop.agent.agent import Agent
+from edgeloop.agent.readings import Readings
 from edgeloop.agent.states import RESTING
 from edgeloop.agent.transport import Reply
 from edgeloop.errors import UnauthorizedError, UnreachableError
-from edgeloop.protocol.messages import Desired, Probation, ReleaseRef, RolloutPlan, SampleRequest
+from edgeloop.protocol.messages import (
+    Conditions,
+    Desired,
+    Probation,
+    ReleaseRef,
+    RolloutPlan,
+    SampleRequest,
+)
 from edgeloop.release.bundle import open_kept
 from edgeloop.testing.clock import FakeClock
 from edgeloop.testing.disk import Recorder, Recording
@@ -130,15 +138,16 @@ class Maker:
     def better(self) -> Release:
         profiles = {"clean": (0, 0.0), "south": (SOUTH, 0.0)}
         self._two = self.factory.bundle(against=self._one, profiles=profiles, scale=0.012)
-        return self._publish(self._two, good=True)
+        charging = PLAN.model_copy(update={"conditions": Conditions(charging=True)})
+        return self._publish(self._two, good=True, plan=charging)
 
     def bad(self) -> Release:
         profiles = {"clean": (0, 0.0)}
         made = self.factory.bundle(against=self._two, profiles=profiles, scale=0.014, ceiling=75)
         return self._publish(made, good=False)
 
-    def _publish(self, bundle: Artifact, *, good: bool) -> Release:
-        ref = self.factory.publish(bundle, PLAN)
+    def _publish(self, bundle: Artifact, *, good: bool, plan: RolloutPlan = PLAN) -> Release:
+        ref = self.factory.publish(bundle, plan)
         opened = open_kept(self.factory.store, bundle.digest)
         inputs, outputs = opened.golden_samples()
         release = Release(ref=ref, good=good, inputs=inputs["image"], outputs=outputs)
@@ -175,6 +184,7 @@ class Life:
         self.rest(fleet)
         self._wish(self.maker.better(), 2)
         self.plane.breaks += [EARLY, LATE]
+        self._wait(fleet)
         self.rest(fleet)
         self.plane.down = True
         for _ in range(3):
@@ -185,6 +195,16 @@ class Life:
         fleet.agents["d1"].close()
         fleet.start("d1").hand_over()
         fleet.step()
+
+    def _wait(self, fleet: FakeFleet) -> None:
+        """For power, while a user says "not now"; a device that starts anew knows of no plug."""
+        fleet.readings = Readings(charging=False)
+        fleet.until(lambda: self.plane.reports[-1]["waiting"] == "power from outside")
+        fleet.agents["d1"].postpone(20)
+        fleet.step()
+        fleet.readings = Readings(charging=True)
+        fleet.until(lambda: self.plane.reports[-1]["waiting"] == '"not now" of a user')
+        fleet.agents["d1"].postpone(0)
 
     def _wish(self, release: Release, rollout: int) -> None:
         self.plane.wish(release.ref, rollout, SampleRequest(id=rollout, count=10))

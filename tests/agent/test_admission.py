@@ -50,6 +50,15 @@ def test_a_device_must_have_the_runtime_and_every_step_that_a_release_needs() ->
     assert found.reason == "needs tokenize, this device has onnx, window"
 
 
+def test_of_variants_that_need_different_things_one_is_enough() -> None:
+    either = (("litert",), ("onnx", "tokenize"))
+    here = replace(HERE, runtimes=("litert",))
+    assert fits((), ("onnx", "tokenize"), here, either)[1].verdict == "pass"
+    _, found = fits((), ("onnx", "tokenize"), HERE, either)
+    assert found.reason == "needs litert or tokenize, this device has onnx"
+    assert found.limit == "litert or onnx, tokenize"
+
+
 @pytest.mark.parametrize(
     ("limit", "candidate", "current", "verdict", "reason"),
     [

@@ -89,6 +89,12 @@ def test_a_blob_with_a_changed_byte_is_refused_and_removed(
 ) -> None:
     server.data = DATA[:-1] + b"!"
     got = hashlib.sha256(server.data).hexdigest()
+    for times in (2, 3, 4):  # in between the agent waits, as for a server that does not answer
+        with pytest.raises(UnreachableError) as unreached:
+            blobs.get(LAYER)
+        assert str(unreached.value) == (
+            f"[E601] blob {DIGEST} must come unchanged, got other bytes, {times} times"
+        )
     with pytest.raises(DigestError) as caught:
         blobs.get(LAYER)
     assert str(caught.value) == (
@@ -103,6 +109,9 @@ def test_a_blob_that_does_not_end_is_broken_off_at_its_declared_size(
     blobs: Blobs, server: Server, tmp_path: Path
 ) -> None:
     server.data = DATA + bytes(100)
+    for _ in (2, 3, 4):
+        with pytest.raises(UnreachableError):
+            blobs.get(LAYER)
     with pytest.raises(ProtocolError) as caught:
         blobs.get(LAYER)
     assert str(caught.value) == "[E606] reply of x must have at most 10240 bytes"
@@ -181,6 +190,19 @@ def test_one_wrong_byte_on_the_way_is_fetched_again(blobs: Blobs, server: Server
     server._pieces = lambda _: iter([wrong.pop(0)])  # type: ignore[method-assign]
     assert blobs.get(LAYER).read_bytes() == DATA
     assert server.asked == [0, 0]
+
+
+def test_a_reply_that_is_too_long_is_fetched_again(blobs: Blobs, server: Server) -> None:
+    wrong = [DATA + b"!", DATA]
+    server._pieces = lambda _: iter([wrong.pop(0)])  # type: ignore[method-assign]
+    assert blobs.get(LAYER).read_bytes() == DATA
+
+
+def test_wrong_bytes_are_counted_since_the_last_right_ones(blobs: Blobs, server: Server) -> None:
+    came = [DATA[:-1] + b"!", DATA] * 3
+    server._pieces = lambda _: iter([came.pop(0)])  # type: ignore[method-assign]
+    for _ in range(3):
+        blobs.get(LAYER).unlink()
 
 
 def test_what_was_fetched_before_needs_no_room_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 
@@ -66,6 +67,19 @@ def test_an_etag_is_sent_back_and_304_means_no_change(plane: ControlPlane, serve
     assert plane.desired() == Desired(poll_seconds=2)
     assert plane.desired() is None
     assert server.headers[1]["If-None-Match"] == '"x"'
+
+
+def test_a_wish_that_changed_on_its_way_is_not_taken(plane: ControlPlane, server: Server) -> None:
+    body = b'{"poll_seconds": 2}'
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    server.script = [(200, b'{"poll_seconds": 3}', {"etag": tag}), (200, body, {"etag": tag})]
+    with pytest.raises(ProtocolError) as caught:
+        plane.desired()
+    assert str(caught.value) == (
+        "[E606] reply of http://plane.test must come unchanged, got other bytes"
+    )
+    assert plane.desired() == Desired(poll_seconds=2)
+    assert "If-None-Match" not in server.headers[1]
 
 
 def test_a_wrong_clock_is_corrected_by_the_servers_time(

@@ -132,6 +132,14 @@ def test_a_window_that_was_ever_sent_is_never_merged(tmp_path: Path, clock: Fake
     assert sum(window.answers for window in sent(signals)) == 400
 
 
+def test_windows_that_are_merged_keep_their_complaints(tmp_path: Path, clock: FakeClock) -> None:
+    signals = open_signals(tmp_path, clock, most_bytes=1)
+    for _ in range(2):
+        signals.complained(meaning())
+        fill(signals, meaning(), 40)
+    assert [(window.answers, window.complaints) for window in sent(signals)] == [(80, 2)]
+
+
 def test_windows_of_different_bundles_are_never_merged(tmp_path: Path, clock: FakeClock) -> None:
     signals = open_signals(tmp_path, clock, most_bytes=1)
     fill(signals, meaning("a"), 80)

@@ -94,7 +94,7 @@ def test_the_server_describes_itself(url: str) -> None:
         {
             "name": "edgeloop",
             "version": "2",
-            "extensions": ["edgeloop_feedback", "generate_stream"],
+            "extensions": ["edgeloop_feedback", "edgeloop_update", "generate_stream"],
         },
     )
 

@@ -19,9 +19,10 @@ from edgeloop.agent.slots import Pointers, Slots
 from edgeloop.testing.cuts import Crash, Cuts
 from edgeloop.testing.disk import Recording
 
-COVERED = """covered: enrolment, a first release, a good one (download that breaks off twice,
-verify, install, try, probation beside and in charge, commit, clean), a bad one that goes back,
-windows and samples that are sent, windows that are merged without a network, a clean end"""
+COVERED = """covered: enrolment, a first release, a good one (wait for power, download that breaks
+off twice, "not now", verify, install, try, probation beside and in charge, commit, clean), a bad
+one that goes back, windows and samples that are sent, windows that are merged without a network, a
+clean end"""
 TWICE = 50  # devices whose power fails a second time while they recover, per shard
 SHARDS = 2
 

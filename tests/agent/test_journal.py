@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,13 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"[E504] file {path} must be a SQLite database, got file is not a database. Move it away"
     )
+
+
+def test_a_log_that_an_older_agent_began_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path).add(entry(1))
+    with sqlite3.connect(path) as older:
+        older.execute("ALTER TABLE answers DROP COLUMN variant")
+    journal = Journal(path)
+    journal.add(Entry(id="a2", time=2.0, bundle="b", version=1, result={}, variant="int8"))
+    assert [one and one.variant for one in map(journal.find, ("a1", "a2"))] == ["main", "int8"]

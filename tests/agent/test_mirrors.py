@@ -27,7 +27,7 @@ from edgeloop.types import Layer
 DATA = bytes(range(256)) * 1000
 HEX = hashlib.sha256(DATA).hexdigest()
 LAYER = Layer(name="model.onnx", digest=f"sha256:{HEX}", size=len(DATA))
-BRISK = Pace(bytes_per_second=1e6, window_seconds=0.2)
+BRISK = Pace(bytes_per_second=1e3, window_seconds=1.0)  # a busy machine keeps it, a drip not
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -316,6 +316,27 @@ def test_a_mirror_that_sends_on_for_ever_is_left(tmp_path: Path, stack: ExitStac
     mirror = stack.enter_context(serving(lambda h: h.give(b"", 302, Location="/again")))
     assert Device(tmp_path, plane, mirror.url).fetch() == 1
     assert len(mirror.asked) == 4
+
+
+class SendsOn:
+    """A transport whose every reply sends the asker to another address."""
+
+    def __init__(self, place: str) -> None:
+        self.place, self.asked = place, []
+
+    def send(self, _method: str, url: str, *_: object) -> Reply:
+        self.asked.append(url)
+        return Reply(status=302, headers={"location": self.place}, chunks=iter(()))
+
+
+def test_a_mirror_over_https_does_not_send_on_to_where_anybody_can_listen() -> None:
+    transport = SendsOn("http://other/x")
+    with pytest.raises(UnreachableError) as caught:
+        source("https://mirror/blobs", transport).open(LAYER.digest, 0, LAYER.size)
+    assert str(caught.value) == (
+        "[E601] https://mirror/blobs must send on to https, got http://other/x"
+    )
+    assert transport.asked == [f"https://mirror/blobs/{HEX}"]
 
 
 class Drip:

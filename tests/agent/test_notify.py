@@ -113,3 +113,10 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path) -> None:
     line = ["systemd-analyze", "verify", "--man=no", str(unit)]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_the_unit_exposes_little_by_systemds_own_count() -> None:
+    line = ["systemd-analyze", "security", "--offline=true", "--threshold=25", str(UNIT)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout[-200:]  # 19 as it stands; 92 without confinement

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from tests.agent.test_update import installed
 from tests.agent.world import World
 
 from edgeloop.agent.endpoint import serving
-from edgeloop.agent.unix_socket import path_of
+from edgeloop.agent.unix_socket import place_of
 from edgeloop.errors import PortInUseError, ProtocolError
 
 
@@ -91,12 +93,46 @@ def test_a_file_that_is_no_socket_is_left_alone(world: World, path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("listen", ["unix:agent.sock", "unix:", f"unix:/{'x' * 103}"])
+def test_a_group_that_is_named_may_ask_as_well(world: World, path: Path) -> None:
+    installed(world)
+    other = next(entry for entry in grp.getgrall() if entry.gr_gid in mine() - {os.getegid()})
+    with serving(world.agent, f"unix:{path}?group={other.gr_name}") as address:
+        assert address == f"unix:{path}"
+        found = path.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, other.gr_gid)
+        assert ask(path, "GET", "/v2/health/ready")[0] == 200
+    assert not path.exists()
+
+
+def mine() -> set[int]:
+    """The groups that a socket can be given to."""
+    if os.geteuid() == 0:
+        return {entry.gr_gid for entry in grp.getgrall()}
+    if len(groups := set(os.getgroups())) < 2:
+        pytest.skip("this user is in one group alone")
+    return groups
+
+
+def test_a_group_that_there_is_not_is_named_and_nothing_is_left(world: World, path: Path) -> None:
+    with pytest.raises(ProtocolError) as caught, serving(world.agent, f"unix:{path}?group=nobody!"):
+        pass
+    assert str(caught.value) == (
+        "[E606] group 'nobody!' must be one of this system that the agent's user is in, got no"
+        " such group"
+    )
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "listen",
+    ["unix:agent.sock", "unix:", f"unix:/{'x' * 103}", "unix:/a?mode=0666", "unix:/a?group="],
+)
 def test_a_path_that_no_socket_can_have_is_named(listen: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        path_of(listen)
+        place_of(listen)
     assert str(caught.value) == (
         f"[E606] listen address {listen!r} must be unix: and a path from / on, of at most 103 "
-        "bytes. Choose a shorter one, such as unix:/run/edgeloop/agent.sock"
+        "bytes without ?, and ?group= with a group if one may ask. Choose a shorter one, "
+        "such as unix:/run/edgeloop/agent.sock"
     )
-    assert path_of("127.0.0.1:0") is None
+    assert place_of("127.0.0.1:0") is None

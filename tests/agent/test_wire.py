@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgeloop.agent.transport import Urllib3Transport
-from edgeloop.agent.wire import certificates
+from edgeloop.agent.wire import believing, certificates
 from edgeloop.clock import SystemClock
 from edgeloop.errors import CertificateError, NotBelievedError
 from edgeloop.fleet.authority import Authority
@@ -108,6 +108,12 @@ def test_several_authorities_can_be_given_while_one_is_replaced(tmp_path: Path) 
         both = certificates(old.ca) + certificates(new.ca)
         assert asked(url, Urllib3Transport(url, both)) == b"hello"
         assert asked(other, Urllib3Transport(other, both)) == b"hello"
+
+
+def test_the_systems_authorities_do_not_vouch_for_the_control_plane(tmp_path: Path) -> None:
+    Authority(tmp_path).serving(["localhost"], SystemClock().now())
+    context = believing((tmp_path / "ca.pem").read_text())
+    assert len(context.get_ca_certs()) == 1
 
 
 def test_a_file_without_a_certificate_is_named(tmp_path: Path) -> None:

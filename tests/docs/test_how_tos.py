@@ -7,20 +7,27 @@ import tomllib
 import pytest
 from pages import DOCS, blocks, free_port, run
 
+from edgeloop.agent.hooks import NAMES
+
 pytestmark = pytest.mark.processes
 
 
 def test_every_how_to_is_run_here():
     assert {page.stem for page in (DOCS / "how-to").glob("*.md")} == {
+        "agent-update",
         "bring-your-own-onnx",
         "devices",
+        "factory",
         "keys",
         "own-data-folder",
         "own-pytorch-model",
+        "payloads",
         "python-api",
         "release-papers",
         "server-and-batch",
         "study",
+        "update-windows",
+        "variants",
     }
 
 
@@ -77,6 +84,38 @@ def test_a_device_is_enrolled_by_its_invitation_over_tls(tmp_path):
     assert "control plane at https://127.0.0.1:" in told
     assert "d1.json is for one device; bring it there by a way that you trust" in told
     assert (tmp_path / "mine" / "devices" / "d1" / "ca.pem").exists()
+
+
+def test_a_device_comes_from_a_factory_and_its_keys_follow_each_other(tmp_path):
+    told = run(DOCS / "how-to" / "factory.md", tmp_path, {"8500": str(free_port())})
+    assert "acme (CN=Acme cameras): devices that are listed may claim stable/sorter" in told
+    assert "and follows sorter" in told
+    assert "gate is revoked: nobody listens to it until it is enrolled again" in told
+    assert "device.enrolled_again" in told
+
+
+def test_a_device_waits_for_a_hook_and_for_its_user(tmp_path):
+    told = run(DOCS / "how-to" / "update-windows.md", tmp_path, {"8500": str(free_port())})
+    assert "release 1 waits for 3600 s" in told
+
+
+def test_a_firmware_goes_out_and_a_bad_one_comes_back(tmp_path):
+    told = run(DOCS / "how-to" / "payloads.md", tmp_path, {"8500": str(free_port())})
+    assert "release 2 of stable/gateway-os" in told
+    assert "its checks did not succeed within 3 s" in told
+    assert (tmp_path / "running.txt").read_text() == "good 1\n"
+
+
+def test_one_release_carries_several_graphs(tmp_path):
+    told = run(DOCS / "how-to" / "variants.md", tmp_path)
+    assert "float: accuracy" in told
+    assert "gpu.variant" in told
+    assert "release 1 of stable/digits" in told
+
+
+def test_the_page_of_update_windows_names_every_hook():
+    text = (DOCS / "how-to" / "update-windows.md").read_text()
+    assert set(re.findall(r"`((?:before|after)-\w+)`", text)) == NAMES
 
 
 def test_keys_are_replaced_when_they_are_stolen_or_lost(tmp_path):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -49,13 +48,14 @@ class Device:
 
     bench: Bench
     name: str
-    key: Ed25519PrivateKey = field(default_factory=keys.generate)
+    key: keys.Signer = field(default_factory=keys.generate)
     moves: int = 0
     version_header: str | None = "1"
+    known_as: str = ""  # the id that it was given, where that is not of this key
 
     @property
     def id(self) -> str:
-        return keys.fingerprint(self.key.public_key())
+        return self.known_as or keys.fingerprint(self.key.public_key())
 
     def request(self, method: str, path: str, body: bytes = b"", **changed: str) -> httpx.Request:
         headers = {"Content-Type": "application/json"}

@@ -136,3 +136,9 @@ def served(context: ssl.SSLContext, ca: Path) -> bytes | None:
         except ssl.SSLWantReadError:
             continue
     return client.getpeercert(binary_form=True)
+
+
+def test_a_certificate_is_good_for_whoever_has_a_clock_that_is_hours_behind(tmp_path):
+    pem = Authority(tmp_path).serving((), NOW).read_bytes()
+    begins = x509.load_pem_x509_certificate(pem).not_valid_before_utc
+    assert begins.timestamp() <= NOW - 12 * 3600

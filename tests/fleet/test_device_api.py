@@ -75,7 +75,8 @@ def test_a_name_belongs_to_one_device(bench: Bench) -> None:
     reply = Device(bench, "cam-1").enrol(bench.operator.create_token().token)
     assert (reply.status_code, message(reply)) == (
         409,
-        "[E604] device name cam-1 must not belong to another device",
+        "[E604] device name cam-1 must not belong to another device. "
+        "For the same device again, `edgeloop device re-enrol` gives a token",
     )
 
 
@@ -260,6 +261,9 @@ def test_without_a_rollout_a_device_should_be_what_it_is(bench: Bench) -> None:
         "rollout": None,
         "samples": None,
         "poll_seconds": 1.0,
+        "rotate_key": False,
+        "client_certificate": False,
+        "also": [],
     }
 
 
@@ -336,7 +340,7 @@ def test_a_decommissioned_device_is_not_listened_to(bench: Bench) -> None:
     reply = device.desired()
     assert (reply.status_code, message(reply)) == (
         401,
-        f"[E602] device {device.id} must not be decommissioned. Enrol it with a new token",
+        f"[E610] device {device.id} must not be decommissioned. Enrol it with a new token",
     )
 
 

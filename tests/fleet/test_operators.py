@@ -47,7 +47,7 @@ def test_no_token_is_refused_on_every_path_of_operators(bench: Bench) -> None:
             reply = bench.http.request(verb.upper(), url, params={"request": "1"}, json={})
             assert reply.status_code == 401, (verb, path)
             assert message(reply) == f"[E602] request must bear an operator's token. {TODO}"
-    assert asked == 23
+    assert asked == 30
 
 
 def test_every_path_has_a_description(bench: Bench) -> None:

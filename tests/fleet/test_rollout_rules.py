@@ -449,3 +449,17 @@ def test_a_fleet_in_which_all_goes_well_finishes(sizes: tuple[int, int], seed: i
         world.now += 11
     assert world.rollout.state is RolloutState.FINISHED
     assert {job.state for job in world.jobs.values()} == {JobState.SUCCEEDED}
+
+
+def test_of_variants_that_need_different_things_a_device_must_have_what_one_needs() -> None:
+    either = (("litert",), ("onnx", "tokenize"))
+    rollout = a_rollout(needs=("onnx", "tokenize"), alternatives=either, plan=plan(1, "100%"))
+    devices = {
+        "bare": a_device("bare", runtimes=("onnx",)),
+        "lite": a_device("lite", runtimes=("litert",)),
+    }
+    jobs = rules.enlist(rollout, devices.values()).jobs
+    decisions = rules.decide(rollout, jobs, devices, NOW)
+    assert Offer(device="lite") in decisions
+    reason = "it has no litert or no tokenize"
+    assert End(device="bare", state=JobState.REJECTED, reason=reason) in decisions

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from edgeloop.cli.report import add_to
 from edgeloop.errors import DataError, MissingExtraError
 from edgeloop.loop.report import collect, graph, render
+from edgeloop.loop.report.checklines import bound
 from edgeloop.loop.report.collect import read_blob_log
 from edgeloop.loop.report.drift import STRETCHES
 from edgeloop.loop.report.facts import CheckLine, Facts, Lane, Mark, Trigger, Turn
-from edgeloop.loop.report.offline import bound
 from edgeloop.loop.report.story import sentences
 from edgeloop.loop.report.words import clock, limit, measured, size
 from edgeloop.store.artifacts import Store

@@ -193,4 +193,4 @@ def test_a_public_key_travels_as_text() -> None:
     assert keys.fingerprint(keys.read_public(text)) == KEY_ID
     with pytest.raises(KeyFileError) as caught:
         keys.read_public("nonsense")
-    assert str(caught.value) == "[E405] public key must be an Ed25519 public key in PEM"
+    assert str(caught.value) == "[E405] public key must be an Ed25519 or a P-256 public key in PEM"

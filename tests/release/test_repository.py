@@ -217,6 +217,12 @@ def test_a_channel_is_added_later_and_the_first_one_stays(repository, tmp_path):
     assert repository.listing("sorter", "beta").find(other.digest) is not None
 
 
+def test_a_channel_that_is_added_makes_no_key_in_the_place_of_one_that_is_kept_offline(repository):
+    (repository.keys / "root.pem").unlink()
+    repository.create(("stable", "beta"))
+    assert not (repository.keys / "root.pem").exists()
+
+
 @pytest.mark.parametrize("name", ["timestamp", "model-signing"])
 def test_a_channel_does_not_take_the_name_of_another_key(repository, name):
     with pytest.raises(OverrideError) as raised:

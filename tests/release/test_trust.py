@@ -5,7 +5,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.release.shelf import device, publish
+from tests.release.shelf import PLAN, device, publish
 
 from edgeloop.errors import DiskFullError, StaleMetadataError
 from edgeloop.release import seen, trusted_time
@@ -214,3 +214,23 @@ def test_a_little_time_alone_is_not_written_to_the_flash_each_time(repository, t
     clock.sleep(2 * 3600)
     channel.refresh()
     assert (tmp_path / "d" / "seen.json").stat().st_ino != before
+
+
+def test_manifests_that_are_listed_no_more_are_tidied_away_and_others_stay(repository, tmp_path):
+    publish(repository, b"two")
+    repository.publish(b"other", name="sorter.1", channel="stable", plan=PLAN)
+    channel, cache = device(repository, tmp_path / "d"), tmp_path / "d" / "targets"
+    for line in channel.refresh().releases:
+        channel.manifest(line)
+    (cache / ".stable%2F_sorter.1.json.new").write_bytes(b"cut")
+    (cache / "stable%2F_sorter.1.1.json").write_bytes(b"of another model")
+    repository.delist("sorter", "stable", 1)
+    (line,) = channel.refresh().releases
+    assert sorted(path.name for path in cache.iterdir()) == [
+        "stable%2F_sorter.1.1.json",
+        "stable%2F_sorter.2.json",
+        "stable%2Fsorter.json",
+    ]
+    for manifest in repository.folder.glob("targets/stable/*._sorter.2.json"):
+        manifest.unlink()
+    assert channel.manifest(line) == b"two"  # from the cache

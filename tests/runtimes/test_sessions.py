@@ -10,7 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeloop.errors import InputMismatchError, ModelError
-from edgeloop.types import TensorSpec
+from edgeloop.runtimes.onnx import OnnxRuntime
+from edgeloop.types import Budget, TensorSpec
 
 IMAGE = np.zeros((2, 12, 12), dtype=np.uint8)
 
@@ -134,3 +135,14 @@ def test_loading_every_plugin_imports_nothing_heavy():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+def test_a_graph_runs_on_the_accelerator_that_is_asked_for_or_not_at_all(onnx_model, workplace):
+    assert "cpu" in OnnxRuntime.accelerators()
+    assert workplace().session(onnx_model, Budget(accelerator="cpu")).run({"image": IMAGE})
+    with pytest.raises(ModelError) as caught:
+        workplace().session(onnx_model, Budget(accelerator="tpu9"))
+    known = ", ".join(sorted(OnnxRuntime.accelerators()))
+    assert str(caught.value) == (
+        f"[E120] accelerator tpu9 must be one that ONNX Runtime has here, got {known}"
+    )

@@ -1,4 +1,4 @@
-"""The agent as a program: ``python -m edgeloop.agent enrol | run | batch | status``.
+"""The agent as a program: ``python -m edgeloop.agent enrol | claim | run | batch | status ...``.
 
 Results go to stdout as JSON, logs to stderr. The exit status is the error's, see ``errors.py``.
 """
@@ -15,11 +15,12 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeloop import durable
 from edgeloop.agent import held, settings
 from edgeloop.agent.agent import Agent
+from edgeloop.agent.agent_payload import launched
 from edgeloop.agent.notify import Notifier
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.states import Ledger
@@ -44,6 +45,14 @@ AUTHORITY = "ca.pem that vouches for the control plane; without it the system's 
 MIRROR = (
     "where files are looked for before the control plane is asked: a web folder"
     " (https://host/folder), a registry (oci+https://host/name), or file:///folder; repeatable"
+)
+FACTORY = "folder with factory.json, certificate.pem and key.pem, as the device left its maker"
+KEY = "where the device's key lives: file: is its folder, pkcs11:... (RFC 7512) a TPM or such"
+NEW_KEY = "take another key than before, as a device that was revoked must"
+CONDITION = (
+    "hours=22:00-04:00,12:00-13:00; days=sat,sun; download='any time'; charging=true;"
+    " metered=false; battery=30; temperature=60; bandwidth='50 kB'; time_zone=Europe/Rome;"
+    " nothing behind = takes it away"
 )
 WAIT = "most seconds for the control plane and for an update, before the rows are answered"
 
@@ -86,6 +95,8 @@ def status(folder: Path) -> Json:
         "trying": progress.trying and progress.trying.model_dump(),
         "outcome": progress.outcome and progress.outcome.model_dump(mode="json"),
         "failed": {digest: failed.reason for digest, failed in slots.failed.items()},
+        "waited_seconds": progress.waited,
+        "rest": progress.record.rest and progress.record.rest.model_dump(),
     }
 
 
@@ -96,15 +107,51 @@ def _enrol(told: argparse.Namespace) -> None:
     made = enrolment.enrol(
         told.folder,
         name=told.name,
-        target=told.target,
         labels=settings.labels(told.label),
-        listen=told.listen,
-        opt_in=told.opt_in,
-        threads=told.threads,
-        mirrors=tuple(told.mirror),
+        **_of_device(told),
         **invitation.told(told.invitation, root=told.root, ca=told.ca, **said),
     )
     _say({"device": made.device, "name": made.name, "target": made.target})
+
+
+def _of_device(told: argparse.Namespace) -> dict[str, Any]:
+    """What a person decides for a device, however it is enrolled."""
+    names = ("target", "listen", "opt_in", "threads", "key", "new_key")
+    return {name: getattr(told, name) for name in names} | {"mirrors": tuple(told.mirror)}
+
+
+def _claim(told: argparse.Namespace) -> None:
+    from edgeloop.agent import claiming  # what a running agent need not hold
+
+    made = claiming.claim(
+        told.folder, told.factory, labels=settings.labels(told.label), **_of_device(told)
+    )
+    _say({"device": made.device, "name": made.name, "target": made.target, "model": made.model})
+
+
+def _rotate_key(told: argparse.Namespace) -> None:
+    from edgeloop.agent import rotate_key  # what a running agent need not hold
+
+    _say({"key": rotate_key.of_folder(told.folder)})
+
+
+def _postpone(told: argparse.Namespace) -> None:
+    from edgeloop.agent import owner  # what a running agent need not hold
+    from edgeloop.clock import SystemClock
+
+    _say(owner.postpone(told.folder, told.seconds, SystemClock()))
+
+
+def _retry(told: argparse.Namespace) -> None:
+    from edgeloop.agent import owner  # what a running agent need not hold
+
+    _say(owner.retry(told.folder))
+
+
+def _conditions(told: argparse.Namespace) -> None:
+    from edgeloop.agent import owner  # what a running agent need not hold
+
+    _say(owner.conditions(told.folder, told.condition))
 
 
 def _run(told: argparse.Namespace) -> None:
@@ -123,6 +170,9 @@ def _run(told: argparse.Namespace) -> None:
         manager.ready()
         open_things.callback(manager.stopping)
         agent.run(stop, manager.alive)
+    how = launched()
+    if agent.restarts and how is not None:  # a new environment of the agent waits
+        raise SystemExit(how.again())
 
 
 def _serving(agent: Agent, listen: str, *, public: bool) -> AbstractContextManager[str]:
@@ -160,6 +210,12 @@ def _stop() -> threading.Event:
     return stop
 
 
+def _formats(_told: argparse.Namespace) -> None:
+    from edgeloop.agent import formats  # what a running agent need not hold
+
+    _say({"version": settings.agent_version(), "formats": dict(formats.written())})
+
+
 def _status(told: argparse.Namespace) -> None:
     _say(status(told.folder))
 
@@ -184,17 +240,18 @@ def _parser() -> argparse.ArgumentParser:
     enrol.add_argument("--root", type=Path, help="first root metadata, from a trusted way")
     enrol.add_argument("--ca", type=Path, help=AUTHORITY)
     enrol.add_argument("--channel", default="", help="of the model (stable)")
-    enrol.add_argument("--mirror", action="append", default=[], metavar="ADDRESS", help=MIRROR)
-    enrol.add_argument("--target", default="auto", help=TARGET)
-    enrol.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
-    enrol.add_argument(
-        "--listen", default="", help="loopback address for applications, or unix:/path"
-    )
-    enrol.add_argument(
-        "--opt-in", action="store_true", help="let confirmed inputs leave this device when asked"
-    )
-    enrol.add_argument("--threads", type=int, default=1, help="that one answer may use")
+    _add_device_options(enrol)
     enrol.set_defaults(command=_enrol)
+
+    claim = commands.add_parser("claim", help="make a folder a device by a factory's certificate")
+    claim.add_argument("--folder", type=Path, required=True)
+    claim.add_argument("--factory", type=Path, required=True, help=FACTORY)
+    _add_device_options(claim)
+    claim.set_defaults(command=_claim)
+
+    follow = commands.add_parser("rotate-key", help="give an enrolled device a new key")
+    follow.add_argument("--folder", type=Path, required=True)
+    follow.set_defaults(command=_rotate_key)
 
     run = commands.add_parser("run", help="run the agent of an enrolled folder")
     run.add_argument("--folder", type=Path, required=True)
@@ -210,12 +267,50 @@ def _parser() -> argparse.ArgumentParser:
     batch.add_argument("--wait", type=float, default=60.0, help=WAIT)
     batch.set_defaults(command=_batch)
 
+    _add_owners(commands)
+
+    able = commands.add_parser(
+        "formats", help="which formats this agent writes: an older one asks before it gives way"
+    )
+    able.set_defaults(command=_formats)
+
     say = commands.add_parser(
         "status", help="what a device's folder says, and whether an agent runs in it"
     )
     say.add_argument("--folder", type=Path, required=True)
     say.set_defaults(command=_status)
     return parser
+
+
+def _add_device_options(to: argparse.ArgumentParser) -> None:
+    """The same for every way to become a device."""
+    to.add_argument("--mirror", action="append", default=[], metavar="ADDRESS", help=MIRROR)
+    to.add_argument("--target", default="auto", help=TARGET)
+    to.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
+    to.add_argument("--listen", default="", help="loopback address for applications, or unix:/path")
+    to.add_argument(
+        "--opt-in", action="store_true", help="let confirmed inputs leave this device when asked"
+    )
+    to.add_argument("--threads", type=int, default=1, help="that one answer may use")
+    to.add_argument("--key", default="file:", metavar="URI", help=KEY)
+    to.add_argument("--new-key", action="store_true", help=NEW_KEY)
+
+
+def _add_owners(commands: Any) -> None:
+    """What whoever stands at the device decides."""
+    postpone = commands.add_parser("postpone", help='say "not now" to the update on its way')
+    postpone.add_argument("--folder", type=Path, required=True)
+    postpone.add_argument("seconds", type=float, help="from now; 0 is now after all")
+    postpone.set_defaults(command=_postpone)
+
+    retry = commands.add_parser("retry", help="try again what failed, and rest no longer")
+    retry.add_argument("--folder", type=Path, required=True)
+    retry.set_defaults(command=_retry)
+
+    conditions = commands.add_parser("conditions", help="when this device takes an update up")
+    conditions.add_argument("--folder", type=Path, required=True)
+    conditions.add_argument("condition", nargs="*", metavar="NAME=VALUE", help=CONDITION)
+    conditions.set_defaults(command=_conditions)
 
 
 if __name__ == "__main__":

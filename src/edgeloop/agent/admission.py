@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from edgeloop.agent.loaded import Loaded
     from edgeloop.types import Array
 
-FITS = frozenset({"target", "runtime"})  # what no later try on this device could change
 RUNS = 60  # timed answers of each slot
 FEWEST_RUNS, LONG_MS = 20, 10_000.0  # fewer are enough where they took so long
 WARM_UP = 5
@@ -29,18 +28,29 @@ NOTABLY_SLOWER = 1.5  # times the current slot's p95; below it the device is to 
 Timer = Callable[[], float]  # seconds, monotonic, fine-grained
 
 
-def fits(targets: Sequence[str], needs: Sequence[str], device: Device) -> list[Finding]:
-    """Whether a release is for this class of devices, and this device has what it needs."""
+def fits(
+    targets: Sequence[str],
+    needs: Sequence[str],
+    device: Device,
+    alternatives: Sequence[Sequence[str]] = (),
+) -> list[Finding]:
+    """Whether a release is for this class of devices, and this device has what it needs.
+
+    Where its variants need different things, ``alternatives`` are these: all of one will do.
+    """
+    ways = alternatives or (needs,)
     wanted = ", ".join(targets) or "any"
-    lacks = [need for need in needs if need not in device.runtimes]
+    either = " or ".join(", ".join(way) for way in ways)
+    lacking = [[need for need in way if need not in device.runtimes] for way in ways]
+    lacks = " or ".join(", ".join(lack) for lack in lacking) if all(lacking) else ""
     known = ", ".join(device.runtimes) or "none"
     return [
         _fit("target", wanted, f"this device is {device.target}, the release is for {wanted}")
         if targets and device.target not in targets
         else _fit("target", wanted),
-        _fit("runtime", ", ".join(needs), f"needs {', '.join(lacks)}, this device has {known}")
+        _fit("runtime", either, f"needs {lacks}, this device has {known}")
         if lacks
-        else _fit("runtime", ", ".join(needs)),
+        else _fit("runtime", either),
     ]
 
 

@@ -7,34 +7,58 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from edgeloop.agent import backoff, device, held, settings
+from edgeloop.agent import asked, backoff, device, held, settings
 from edgeloop.agent.admission import Timer
+from edgeloop.agent.allowed import SignedList
 from edgeloop.agent.answering import Answer, Answering, Books
+from edgeloop.agent.asked import Asked
+from edgeloop.agent.beside import Observer
 from edgeloop.agent.blobs import Blobs
+from edgeloop.agent.client_certificate import ClientCertificate
+from edgeloop.agent.complaints import Complaints
 from edgeloop.agent.control_plane import ControlPlane
 from edgeloop.agent.earlier import Earlier
+from edgeloop.agent.following import Home, follow
+from edgeloop.agent.gate import Gate, GateParts, PausedError
+from edgeloop.agent.hooks import Hooks
+from edgeloop.agent.identity import Rotation
 from edgeloop.agent.journal import Journal
+from edgeloop.agent.key_places import key_of, place
 from edgeloop.agent.loaded import Loaded
 from edgeloop.agent.mirrors import Mirrors
+from edgeloop.agent.model_payload import ModelParts, ModelPayload
+from edgeloop.agent.notices import Notice, Notices
+from edgeloop.agent.others import Others
+from edgeloop.agent.picker import Picker, PickerParts
+from edgeloop.agent.readings import Reader, Readings
 from edgeloop.agent.recent import Recent
+from edgeloop.agent.restraint import Restraint
+from edgeloop.agent.rests import Record
 from edgeloop.agent.samples import Samples
 from edgeloop.agent.settings import Settings
 from edgeloop.agent.signals import Signals
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.sources import Server, source
+from edgeloop.agent.starts import Starts
 from edgeloop.agent.states import BUSY, Ledger
 from edgeloop.agent.streaming import Streaming
 from edgeloop.agent.transport import Pace, Transport, Urllib3Transport
-from edgeloop.agent.update import Parts, SignedList, Update
+from edgeloop.agent.update import Parts, Update
 from edgeloop.clock import Clock, SystemClock
-from edgeloop.errors import EdgeloopError, NoSlotError, UnreachableError
-from edgeloop.protocol import keys
+from edgeloop.errors import (
+    DiskFullError,
+    EdgeloopError,
+    NoSlotError,
+    RevokedError,
+    UnreachableError,
+)
 from edgeloop.protocol.messages import Desired, Report, Result, SampleRequest, State
+from edgeloop.release import seen, trusted_time
 from edgeloop.types import Json
 
 logger = logging.getLogger(__name__)
@@ -42,6 +66,9 @@ logger = logging.getLogger(__name__)
 UNPACED = Pace(bytes_per_second=0)  # the mirrors see to it, each place by itself
 WATCHED_EACH = 0.02  # seconds; how soon a slot in probation answers and is judged
 LONGEST_WAIT = 0.5  # seconds; how soon the loop sees a stop
+LONGEST_REASON = 512  # characters
+LOOKED_EACH = 60.0  # seconds; how soon an update that waits sees that it may go on
+OFFLINE = frozenset({State.VERIFYING, State.INSTALLING, State.TRYING})  # need no network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +79,8 @@ class Surroundings:
     clock: Clock
     timer: Timer = time.perf_counter
     draw: backoff.Draw = random.random
+    readings: Callable[[], Readings] = field(default_factory=lambda: Reader().read)
+    boot: Callable[[], str] = trusted_time.boot_id
 
 
 class Agent:
@@ -62,20 +91,39 @@ class Agent:
     that hangs, and the network's thread with it, keeps no bad slot in charge.
     """
 
-    def __init__(self, folder: Path, told: Settings, around: Surroundings, lock: IO[bytes]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        told: Settings,
+        around: Surroundings,
+        lock: IO[bytes],
+        notify: Callable[[Notice], None] | None = None,
+    ) -> None:
         self._folder, self._told, self._around, self._lock = folder, told, around, lock
         self._device = device.detect(told.target)
-        key = keys.load(folder / settings.KEY)
+        key = key_of(told.key, folder)
         self._alive: Callable[[], None] = _nothing
         self._plane = ControlPlane(
             told.server, key, told.device, around.transport, around.clock, pace=told.pace
         )
+        self._rotation = Rotation(place(told.key, folder), self._plane, told.device)
+        self._certificate = ClientCertificate(folder / settings.CLIENT, self._plane)
+        self._refused = False  # an operator decided that this device is not listened to
         self._books = _books(folder, told, around.clock)
         self._answering = Answering(self._books, around.clock, around.timer)
-        self._ledger, self._slots = Ledger(folder / "progress.json"), Slots(folder)
+        self._notices, self._hooks = Notices(notify), _hooks(folder)
+        beside = Observer(self._hooks, self._notices, around.clock)
+        self._ledger, self._slots = Ledger(folder / "progress.json", beside), Slots(folder)
+        self._gate = self._make_gate()
+        self._restraint = Restraint(self._ledger, around.clock, around.draw)
+        self._stop = threading.Event()
         self._moving = threading.RLock()  # held by whoever moves the update
+        self._picker = self._pick()
         self._update = Update(self._parts())
         self._update.recover()
+        self.restarts = False  # a new environment of the agent waits for this one to end
+        self._heard = False  # a report of this process came through
+        self._others = self._follow()
         self._poll_seconds = told.poll_seconds
         self._next_poll = self._next_network = self._next_report = self._next_send = 0.0
         self._failures = 0
@@ -85,8 +133,17 @@ class Agent:
         self._worker: threading.Thread | None = None
 
     @classmethod
-    def open(cls, folder: Path, around: Surroundings | None = None) -> Agent:
+    def open(
+        cls,
+        folder: Path,
+        around: Surroundings | None = None,
+        *,
+        notify: Callable[[Notice], None] | None = None,
+    ) -> Agent:
         """The agent of an enrolled folder, with the slot in charge loaded.
+
+        ``notify`` is told when an update is coming, waits, is installed or went back. It is called
+        by the agent's own threads, and nothing goes on until it returns.
 
         Raises:
             AgentFolderError: not enrolled, broken, or in use by another agent.
@@ -97,7 +154,7 @@ class Agent:
         lock = held.hold(folder)
         try:
             around = around or _surroundings(folder, told)
-            return cls(folder, told, around, lock)
+            return cls(folder, told, around, lock, notify)
         except BaseException:  # whatever ends it, the folder's lock is let go, and it is raised on
             lock.close()
             raise
@@ -141,6 +198,38 @@ class Agent:
         """
         self._answering.feedback(answer_id, truth)
 
+    def complain(self, answer_id: str, text: str) -> None:
+        """A person is not content with an answer, whether or not anybody knows a better one.
+
+        That it was so is counted in the signals; the text stays on this device, or goes with the
+        sample of an answer that is corrected as well, where the device opted in.
+
+        Raises:
+            InputMismatchError: no such answer in the log, or a text that is empty or too long.
+        """
+        self._answering.complain(answer_id, text)
+
+    def postpone(self, seconds: float) -> None:
+        """A user says "not now" to the update that is on its way; 0: now after all.
+
+        It is fetched meanwhile, and forgotten when it is over. A restart keeps it.
+
+        Raises:
+            PostponeError: there is no such update, or its release does not allow so much.
+            DiskFullError: no room to keep it.
+        """
+        self._gate.check_postponement(seconds)
+        asked.put(self._folder, Asked(postpone=seconds))
+
+    @property
+    def longest_postponement(self) -> float:
+        """For how many seconds from now :meth:`postpone` is taken; 0: not at all."""
+        return self._gate.longest()
+
+    def notices(self, after: str = "", seconds: float = 0.0) -> tuple[str, list[Notice]]:
+        """What came behind ``after``, and what to ask with next; waits at most ``seconds``."""
+        return self._notices.behind(after, seconds)
+
     @property
     def ready(self) -> bool:
         """Whether there is a slot that answers."""
@@ -162,6 +251,7 @@ class Agent:
     def report(self) -> Report:
         """What this device says of itself."""
         now, slots = self._ledger.now, self._slots.now
+        wait = self._gate.waiting or self._restraint.resting
         return Report(
             model=self._told.model,
             channel=self._told.channel,
@@ -171,10 +261,15 @@ class Agent:
             previous=slots.previous,
             trying=now.trying,
             answers_since_switch=max(0, self._books.journal.last_row() - slots.switched_after),
+            **self._picker.told(),
             outcome=now.outcome,
+            waiting=wait.reason[:LONGEST_REASON] if wait else "",
+            waiting_until=wait and wait.until,
+            fetched=self._gate.fetched,
             target=self._device.target,
             runtimes=self._device.runtimes,
             agent_version=settings.agent_version(),
+            also=self._others.told(),
         )
 
     def run(self, stop: threading.Event, alive: Callable[[], None] | None = None) -> None:
@@ -183,17 +278,20 @@ class Agent:
         ``alive`` is called at every tick, and with each piece of a download: who watches this
         process learns by it that it does not hang.
         """
-        self._alive = alive or _nothing
+        self._alive, self._stop = alive or _nothing, stop
         self._worker = threading.Thread(target=self._work, args=(stop,), name="probation")
         self._worker.start()
+        self._others.start(stop)
         try:
             while not stop.is_set():
                 self._alive()
                 stop.wait(min(self.tick(), LONGEST_WAIT))
         finally:
             stop.set()
+            self._notices.close()
             self._worker.join()
             self._worker = None
+            self._others.join()
             self.hand_over()
 
     def tick(self) -> float:
@@ -216,6 +314,7 @@ class Agent:
     def close(self) -> None:
         """End cleanly: windows are closed and kept, the folder is free."""
         self._update.stop()
+        self._picker.stop()
         self._books.signals.close_all()
         self.drop()
 
@@ -224,6 +323,8 @@ class Agent:
         self._books.signals.close()
         self._books.samples.close()
         self._books.earlier.close()
+        self._books.complaints.close()
+        self._notices.close()
         self._books.journal.close()
         self._lock.close()
 
@@ -246,6 +347,8 @@ class Agent:
             return work()
         except EdgeloopError as fault:
             logger.warning("tick.failed state=%s fault=%s", self.state, fault)
+            self._refused = isinstance(fault, RevokedError)
+            self._certificate.mend(fault)
         except Exception as fault:  # a device that had a working model keeps it, whatever this
             # agent does wrong; it goes back and says so
             logger.exception("tick.broken state=%s", self.state)
@@ -257,24 +360,55 @@ class Agent:
             self._watch()
         self._books.signals.close_due()
         self._say_unlogged()
+        self._do_asked()
+        self._others.step()
         now = self._around.clock.monotonic()
         if now < self._next_network:
             return self._next_network - now
         self._talk(now)
         self._failures = 0
-        if self.state in BUSY and self.state is not State.PROBATION:
+        if self.state not in BUSY or self.state is State.PROBATION:
+            return max(0.0, self._next_poll - now)
+        if self._gate.waiting is None:
             return 0.0
-        return max(0.0, self._next_poll - now)
+        return min(LOOKED_EACH, max(0.0, self._next_poll - now))
 
     def _talk(self, now: float) -> None:
-        if now >= self._next_poll:
-            self._poll()
-            self._next_poll = now + backoff.between_polls(self._poll_seconds, self._around.draw)
+        try:
+            if now >= self._next_poll:
+                self._poll()
+                self._next_poll = now + backoff.between_polls(self._poll_seconds, self._around.draw)
+        except UnreachableError:
+            if self.state in OFFLINE:  # an update that waited for its hour may begin
+                self._step()
+            raise
+        self._step()
+        self._say(now)
+        self._send(now)
+
+    def _step(self) -> None:
         with self._moving:
             if self.state is not State.PROBATION:
                 self._update.step()
-        self._say(now)
-        self._send(now)
+
+    def _do_asked(self) -> None:
+        """What people asked for beside the agent, once; on a full disk when there is room."""
+        try:
+            found = asked.take(self._folder)
+            if found is not None:
+                with self._moving:
+                    self._do(found)
+                asked.done(self._folder)
+        except DiskFullError as fault:
+            logger.warning("asked.failed fault=%s", fault)
+
+    def _do(self, found: Asked) -> None:
+        if found.postpone is not None and self._ledger.now.trying is not None:
+            self._gate.postpone(found.postpone)
+        if found.retry:
+            self._slots.forget_all()
+            self._ledger.note(record=Record())
+            self._restraint.believed()
 
     def _poll(self) -> None:
         wish = self._plane.desired()
@@ -283,7 +417,10 @@ class Agent:
             self._books.samples.ask(self._mine(wish.samples))
             self._wish = wish
             _say_wish(wish)
+        self._rotation.follow(wanted=wish.rotate_key if wish else None)
+        self._certificate.follow(wanted=wish.client_certificate if wish else None)
         if self._wish is not None:
+            self._others.wish(self._wish.also, self._poll_seconds)
             with self._moving:
                 self._update.consider(self._wish)
 
@@ -295,10 +432,12 @@ class Agent:
         """Report each change at once, and from time to time that the device is there."""
         with self._moving:
             told = self.report()
-        gist = (told.moves, told.running, told.outcome)
+        also = tuple((one.moves, one.running, one.outcome, one.waiting) for one in told.also)
+        gist = (told.moves, told.running, told.outcome, told.waiting, told.variant, also)
         if gist == self._reported and now < self._next_report:
             return
         self._plane.report(told)
+        self._heard = True
         self._reported = gist
         self._next_report = now + self._told.report_seconds
 
@@ -333,6 +472,8 @@ class Agent:
     def _back_off(self) -> float:
         self._failures += 1
         wait = backoff.after_failures(self._failures, self._poll_seconds, self._around.draw)
+        if self._refused:
+            wait = backoff.when_refused(self._around.draw)
         self._next_network = self._around.clock.monotonic() + wait
         return wait
 
@@ -352,10 +493,12 @@ class Agent:
     def _watch(self) -> float:
         """Let a slot in probation answer what waits, and judge it; needs no network."""
         self._answering.work()
-        if self.state is State.PROBATION:
-            with self._moving:
-                if self.state is State.PROBATION:  # the loop may have withdrawn it
-                    self._update.step()
+        self._picker.look()
+        if self.state is not State.PROBATION:
+            return LONGEST_WAIT
+        with self._moving:
+            if self.state is State.PROBATION:  # the loop may have withdrawn it
+                self._update.step()
         return WATCHED_EACH
 
     def _say_unlogged(self) -> None:
@@ -368,20 +511,88 @@ class Agent:
     # building
 
     def _parts(self) -> Parts:
-        told, clock = self._told, self._around.clock
+        clock = self._around.clock
         return Parts(
             ledger=self._ledger,
             slots=self._slots,
             blobs=Blobs(self._folder, self._mirrors().read, clock, UNPACED),
             channel=self._channel,
-            device=self._device,
-            answering=self._answering,
-            journal=self._books.journal,
-            earlier=self._books.earlier,
+            payload=self._model(),
+            answers=self._books.journal.last_row,
             incoming=self._folder / "incoming.json",
-            threads=told.threads,
             timer=self._around.timer,
+            gate=self._gate,
+            restraint=self._restraint,
         )
+
+    def _follow(self) -> Others:
+        home = Home(
+            folder=self._folder,
+            told=self._told,
+            around=self._around,
+            plane=self._plane,
+            hooks=self._hooks,
+            notices=self._notices,
+            certain=self._certain,
+            reported=lambda: self._heard,
+            restart=self._restart,
+        )
+        return follow(home, lambda: self._stop)
+
+    def _restart(self) -> None:
+        """What updates this very program asks for it; whoever runs the agent does it."""
+        if not self.restarts:
+            logger.info("restart.done")
+        self.restarts = True
+        self._stop.set()
+
+    def _make_gate(self) -> Gate:
+        return Gate(
+            GateParts(
+                folder=self._folder,
+                ledger=self._ledger,
+                slots=self._slots,
+                clock=self._around.clock,
+                readings=self._around.readings,
+                certain=self._certain,
+                hooks=self._hooks,
+                notices=self._notices,
+            )
+        )
+
+    def _certain(self) -> float:
+        """A Unix time that has passed for certain, whatever the clock says."""
+        known = seen.load(self._folder / "tuf" / "seen.json")
+        powered = known.now(self._around.clock.monotonic(), trusted_time.boot_id())
+        return max(trusted_time.released(), powered)
+
+    def _model(self) -> ModelPayload:
+        return ModelPayload(
+            ModelParts(
+                slots=self._slots,
+                device=self._device,
+                answering=self._answering,
+                earlier=self._books.earlier,
+                picker=self._picker,
+                timer=self._around.timer,
+            )
+        )
+
+    def _pick(self) -> Picker:
+        picker = Picker(
+            PickerParts(
+                slots=self._slots,
+                device=self._device,
+                answering=self._answering,
+                earlier=self._books.earlier,
+                threads=self._told.threads,
+                clock=self._around.clock,
+                read=self._around.readings,
+                starts=Starts(self._folder / "variants.json"),
+            )
+        )
+        self._answering.help = picker.help
+        return picker
 
     def _channel(self) -> SignedList:
         from edgeloop.release.client import Channel  # python-tuf, which an idle agent need not hold
@@ -405,10 +616,15 @@ class Agent:
             read=lambda digest, *part: self._plane.read_from(told.blob_url(digest), *part),
         )
         mirrors = [source(address, around.transport) for address in told.mirrors]
-        return Mirrors(mirrors, server, around.clock, told.pace, came=self._go_on)
+        clock, limit = around.clock, self._gate.bandwidth
+        return Mirrors(mirrors, server, clock, told.pace, came=self._go_on, limit=limit)
 
-    def _go_on(self) -> None:
+    def _go_on(self, size: int) -> None:
+        """A piece of a download came."""
         self._alive()
+        self._gate.came(size)
+        if self._stop.is_set():
+            raise PausedError
 
 
 def _say_wish(wish: Desired) -> None:
@@ -421,12 +637,19 @@ def _say_wish(wish: Desired) -> None:
     )
 
 
+def _hooks(folder: Path) -> Hooks:
+    hooks = Hooks(folder=folder)
+    for name in hooks.unknown():
+        logger.warning("hook.unknown name=%s", name)
+    return hooks
+
+
 def _nothing() -> None:
     """What is called where nobody watches."""
 
 
 def _surroundings(folder: Path, told: Settings) -> Surroundings:
-    wire = Urllib3Transport(told.server, settings.authority(folder))
+    wire = Urllib3Transport(told.server, settings.authority(folder), folder / settings.CLIENT)
     return Surroundings(transport=wire, clock=SystemClock())
 
 
@@ -449,4 +672,5 @@ def _books(folder: Path, told: Settings, clock: Clock) -> Books:
         ),
         recent=Recent(),
         earlier=Earlier(folder / "earlier.sqlite"),
+        complaints=Complaints(folder / "complaints.sqlite"),
     )

@@ -8,8 +8,10 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.agent.journal import Entry
@@ -26,6 +28,7 @@ from edgeloop.errors import (
 
 if TYPE_CHECKING:
     from edgeloop.agent.admission import Timer
+    from edgeloop.agent.complaints import Complaints
     from edgeloop.agent.earlier import Earlier
     from edgeloop.agent.journal import Journal
     from edgeloop.agent.loaded import Loaded, Meaning
@@ -38,6 +41,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NEWEST = 60  # answers by whose times a graph is too slow
+
+Helped = tuple["Loaded", "Arrays"]
+# (what failed, its row, why) -> another graph of the same bundle, in charge by now, and its answers
+Help = Callable[["Loaded", "Arrays", ModelError], Helped | None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -49,6 +58,7 @@ class Answer:
     id: str
     bundle: str
     version: int
+    variant: str
     result: dict[str, Json]
     outputs: Arrays = field(repr=False)
 
@@ -57,13 +67,15 @@ class Answer:
 class InCharge:
     """Which slot answers, and who watches.
 
-    ``fallback`` answers when the current slot fails while it is on ``trial``.
+    ``fallback`` answers when the current slot fails while it is on ``trial``. ``newest_ms`` is how
+    long its newest answers took.
     """
 
     current: Loaded
     fallback: Loaded | None = None
     shadow: Shadow | None = None
     trial: Trial | None = None
+    newest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +87,7 @@ class Books:
     samples: Samples
     recent: Recent
     earlier: Earlier
+    complaints: Complaints
 
 
 class Answering:
@@ -82,8 +95,32 @@ class Answering:
 
     def __init__(self, books: Books, clock: Clock, timer: Timer) -> None:
         self._books, self._clock, self._timer = books, clock, timer
-        self.in_charge: InCharge | None = None
+        self._in_charge: InCharge | None = None
+        self._changing = threading.Lock()
+        self.help: Help = _nobody
         self.unlogged = 0  # answers given since the start that the log has no room for
+
+    @property
+    def in_charge(self) -> InCharge | None:
+        """Who answers now; None: no bundle is installed."""
+        return self._in_charge
+
+    @in_charge.setter
+    def in_charge(self, present: InCharge | None) -> None:
+        with self._changing:
+            self._in_charge = present
+
+    def exchange(self, before: Loaded, after: Loaded) -> bool:
+        """Let ``after`` answer instead of ``before``, another graph of the same bundle.
+
+        False when something else answers by now, and nothing was changed.
+        """
+        with self._changing:
+            now = self._in_charge
+            if now is None or now.current is not before:
+                return False
+            self._in_charge = replace(now, current=after, newest_ms=deque(maxlen=NEWEST))
+            return True
 
     def answer(self, inputs: Mapping[str, Any]) -> Answer:
         """The answer for one row.
@@ -150,7 +187,23 @@ class Answering:
         quality = _quality(given, truth)
         if not math.isnan(quality):  # there was no answer yet, or nobody knows the truth
             self._books.signals.confirmed(meaning, quality)
-        self._books.samples.offer(answer_id, given, stated)
+        self._books.samples.offer(answer_id, given, stated, self._books.complaints.of(answer_id))
+
+    def complain(self, answer_id: str, text: str) -> None:
+        """A person complained about an answer; counted once.
+
+        Raises:
+            InputMismatchError: no such answer in the log, or a text that is empty or too long.
+        """
+        entry = self._books.journal.find(answer_id)
+        if entry is None:
+            raise InputMismatchError(f"answer {answer_id!r}", "must be in this device's log")
+        if not self._books.complaints.add(answer_id, text, self._clock.now()):
+            return
+        given = self._books.recent.get(answer_id)
+        meaning = given.meaning if given is not None else self._present().current.meaning
+        if meaning.ref.digest == entry.bundle:  # of a bundle that is gone no window is open
+            self._books.signals.complained(meaning)
 
     def work(self) -> None:
         """Let a slot in probation answer what waits for it."""
@@ -167,19 +220,29 @@ class Answering:
         return now
 
     def _run(self, now: InCharge, feed: Arrays) -> tuple[Loaded, Arrays, float]:
-        began = self._timer()
+        began, slot = self._timer(), now.current
         try:
-            answers, slot = now.current.run(feed), now.current
-        except ModelError:
-            self._books.signals.failed(now.current.meaning)
+            answers: Arrays = slot.run(feed)
+        except ModelError as fault:
+            self._books.signals.failed(slot.meaning)
             self._tell(now, failed=True)
-            if now.fallback is None:
-                raise
-            slot = self._books.earlier.shown_to(now.fallback)  # it was not asked meanwhile
-            answers = slot.run(feed)
+            slot, answers = self._by_another(now, feed, fault)
         else:
             self._tell(now, failed=False)
-        return slot, answers, (self._timer() - began) * 1000
+        ms = (self._timer() - began) * 1000
+        if slot is now.current:
+            now.newest_ms.append(ms)
+        return slot, answers, ms
+
+    def _by_another(self, now: InCharge, feed: Arrays, fault: ModelError) -> Helped:
+        """The slot before while a new one is on trial; else another graph of the same bundle."""
+        if now.fallback is not None:
+            slot = self._books.earlier.shown_to(now.fallback)  # it was not asked meanwhile
+            return slot, slot.run(feed)
+        helped = self.help(now.current, feed, fault)
+        if helped is None:
+            raise fault
+        return helped
 
     def _tell(self, now: InCharge, *, failed: bool) -> None:
         if now.trial is not None:
@@ -206,6 +269,7 @@ class Answering:
             time=now,
             bundle=answer.bundle,
             version=answer.version,
+            variant=answer.variant,
             result=answer.result,
         )
         try:
@@ -216,11 +280,16 @@ class Answering:
             logger.debug("log.failed answer=%s fault=%s", answer.id, fault)
 
 
+def _nobody(failed: Loaded, feed: Arrays, fault: ModelError) -> None:
+    """A ``help`` that has no other graph."""
+
+
 def _answer(answer_id: str, slot: Loaded, answers: Arrays) -> Answer:
     return Answer(
         id=answer_id,
         bundle=slot.ref.digest,
         version=slot.ref.version,
+        variant=slot.variant,
         result=slot.kind.describe(answers, 0),
         outputs=answers,
     )

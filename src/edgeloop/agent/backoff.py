@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 LONGEST_SECONDS = 300.0
+REFUSED_SECONDS = 3600.0  # for whom an operator decided not to be listened to
 
 Draw = Callable[[], float]  # uniform in 0..1; a seam
 
@@ -19,6 +20,11 @@ def after_failures(failures: int, first_seconds: float, draw: Draw) -> float:
     """
     longest = min(LONGEST_SECONDS, first_seconds * 2.0 ** min(failures - 1, 20))
     return longest * (0.5 + 0.5 * draw())
+
+
+def when_refused(draw: Draw) -> float:
+    """Seconds: half to all of an hour; only a person can change what was decided."""
+    return REFUSED_SECONDS * (0.5 + 0.5 * draw())
 
 
 def between_polls(poll_seconds: float, draw: Draw) -> float:

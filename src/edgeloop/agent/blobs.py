@@ -9,13 +9,14 @@ import hashlib
 import logging
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeloop import durable
 from edgeloop.agent.transport import Pace, paced
-from edgeloop.errors import DigestError, DiskFullError, UnreachableError
+from edgeloop.errors import DigestError, DiskFullError, ProtocolError, UnreachableError
 
 if TYPE_CHECKING:
     from edgeloop.agent.transport import Reply
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 1 << 20
 RESERVE = 8 << 20  # bytes that a download leaves free, for logs and state
+AT_ONCE = 2  # fetches of one blob, one right behind the other, that may give wrong bytes
+MOST_WRONG = 5  # in all, before it is given up; between the others the agent backs off
 PLAIN_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 Read = Callable[[str, int, int], "Reply"]  # (digest, first byte, most bytes) -> reply
@@ -37,6 +40,7 @@ class Blobs:
     def __init__(self, folder: Path, read: Read, clock: Clock, pace: Pace | None = None) -> None:
         self._folder, self._partial = folder / "blobs", folder / "partial"
         self._read, self._clock, self._pace = read, clock, pace or Pace()
+        self._wrong: Counter[str] = Counter()  # digest -> fetches since the start that were wrong
         self._folder.mkdir(parents=True, exist_ok=True)
         self._partial.mkdir(exist_ok=True)
 
@@ -55,7 +59,9 @@ class Blobs:
 
         Raises:
             UnreachableError: the server broke off, or is slower than the pace; what came is kept.
-            DigestError: the bytes have another digest or size, twice; what came is removed.
+                Or wrong bytes came, and may do so again: what came is removed.
+            DigestError: the bytes had another digest or size the last time that is allowed.
+            ProtocolError: there were more of them than the blob has, that time.
             DiskFullError: no room for it.
         """
         path = self.path(layer.digest)
@@ -63,7 +69,7 @@ class Blobs:
             partial = self._partial / path.name
             self.check_room([layer])
             with durable.room(partial):
-                self._fetch_twice(layer, partial)
+                self._fetch_again(layer, partial)
                 partial.chmod(0o444)
                 durable.sync_file(partial)  # all of it: a line that broke left some unsynced
             durable.settle(partial, path)
@@ -113,13 +119,29 @@ class Blobs:
         here = partial.stat().st_size if partial.exists() else 0
         return max(0, layer.size - here)
 
-    def _fetch_twice(self, layer: Layer, partial: Path) -> None:
-        """One wrong byte, of a cache or a broken line, is no reason to give up an update."""
+    def _fetch_again(self, layer: Layer, partial: Path) -> None:
+        """Wrong bytes, of a cache or a broken line, are no reason to give up an update at once."""
         try:
             self._fetch(layer, partial)
-        except DigestError as fault:
-            logger.warning("blob.again digest=%s got=%s", layer.digest, fault.got)
-            self._fetch(layer, partial)
+        except (DigestError, ProtocolError) as fault:
+            partial.unlink(missing_ok=True)
+            self._count_wrong(layer, fault)
+            self._fetch_again(layer, partial)
+        self._wrong.pop(layer.digest, None)
+
+    def _count_wrong(self, layer: Layer, fault: DigestError | ProtocolError) -> None:
+        """Return when it may be fetched again at once."""
+        self._wrong[layer.digest] += 1
+        times = self._wrong[layer.digest]
+        logger.warning("blob.wrong digest=%s times=%d fault=%s", layer.digest, times, fault)
+        if times >= MOST_WRONG:
+            del self._wrong[layer.digest]
+            raise fault
+        if times >= AT_ONCE:
+            rule = "must come unchanged"
+            raise UnreachableError(
+                f"blob {layer.digest}", rule, got=f"other bytes, {times} times"
+            ) from fault
 
     def _fetch(self, layer: Layer, partial: Path) -> None:
         partial.touch()

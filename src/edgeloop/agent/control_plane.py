@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
@@ -11,10 +13,12 @@ from pydantic import ValidationError
 
 from edgeloop.agent.transport import Pace, Reply, Transport, paced
 from edgeloop.errors import (
+    ClientCertificateError,
     ConflictError,
     EdgeloopError,
     NotFoundError,
     ProtocolError,
+    RevokedError,
     UnauthorizedError,
     UnreachableError,
 )
@@ -22,26 +26,32 @@ from edgeloop.protocol.messages import (
     TIME_HEADER,
     VERSION,
     VERSION_HEADER,
+    Certificate,
+    CertificateRequest,
+    Claim,
+    Claimed,
     Desired,
     Enrol,
     Enrolled,
     Message,
     Report,
+    Rotate,
+    Rotated,
     Samples,
     Windows,
 )
 from edgeloop.protocol.signatures import sign
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
     from edgeloop.clock import Clock
+    from edgeloop.protocol.keys import Signer
 
 logger = logging.getLogger(__name__)
 
 LARGEST_REPLY = 1 << 20  # bytes of JSON
 LEAST_OFFSET = 1.0  # seconds; a clock that is nearer than this is right
 EARLIEST, LATEST = 1_577_836_800.0, 4_102_444_800.0  # 2020 and 2100; no server's clock is beyond
+HASHED = re.compile(r'"[0-9a-f]{32}"')  # how our control planes tag a body: by its sha256's half
 REFUSALS: dict[int, type[EdgeloopError]] = {
     400: ProtocolError,
     401: UnauthorizedError,
@@ -51,6 +61,9 @@ REFUSALS: dict[int, type[EdgeloopError]] = {
     413: ProtocolError,
     422: ProtocolError,
     426: ProtocolError,
+}
+NUMBERED: dict[str, type[EdgeloopError]] = {  # after which an agent does something of its own
+    kind.number: kind for kind in (RevokedError, ClientCertificateError)
 }
 
 M = TypeVar("M", bound=Message)
@@ -62,7 +75,7 @@ class ControlPlane:
     def __init__(
         self,
         url: str,
-        key: Ed25519PrivateKey,
+        key: Signer,
         device: str,
         transport: Transport,
         clock: Clock,
@@ -82,7 +95,35 @@ class ControlPlane:
             ConflictError: the token is for another model, or the name belongs to another device.
             UnreachableError, ProtocolError: as for every call here.
         """
-        return self._parsed(Enrolled, self._post("/v1/enrol", message))
+        return self._parsed(Enrolled, self._accepted(self._post("/v1/enrol", message)))
+
+    def claim(self, message: Claim) -> Claimed:
+        """Make the key in the message a device; to be asked with the factory's key.
+
+        Raises:
+            UnauthorizedError: the certificate, or its serial number, may not claim.
+            ConflictError: the serial number was claimed by another key, or the name is taken.
+            UnreachableError, ProtocolError: as for every call here.
+        """
+        return self._parsed(Claimed, self._accepted(self._post("/v1/claim", message)))
+
+    def rotate(self, message: Rotate) -> Rotated:
+        """Let a further key speak for this device, from its first use on alone."""
+        return self._parsed(Rotated, self._accepted(self._post("/v1/rotate", message)))
+
+    def certificate(self, message: CertificateRequest) -> Certificate:
+        """A certificate for this device's connections."""
+        reply = self._accepted(self._post("/v1/certificate", message))
+        return self._parsed(Certificate, reply)
+
+    @property
+    def time(self) -> float:
+        """Unix seconds, as the control plane has them where this device's clock is wrong."""
+        return self._clock.now() + self._offset
+
+    def speak_with(self, key: Signer) -> None:
+        """Sign with this key from now on."""
+        self._key = key
 
     def desired(self) -> Desired | None:
         """What the device should be; None when nothing changed since the last call."""
@@ -91,8 +132,10 @@ class ControlPlane:
         if reply.status == 304:
             self._body(reply)
             return None
-        wish = self._parsed(Desired, reply)
-        self._etag = reply.headers.get("etag", "")
+        body, tag = self._accepted(reply), reply.headers.get("etag", "")
+        self._check_tagged(tag, body)
+        wish = self._parsed(Desired, body)
+        self._etag = tag
         return wish
 
     def report(self, message: Report) -> None:
@@ -186,8 +229,7 @@ class ControlPlane:
             _refuse(self._url, reply.status, body)
         return body
 
-    def _parsed(self, kind: type[M], reply: Reply) -> M:
-        body = self._accepted(reply)
+    def _parsed(self, kind: type[M], body: bytes) -> M:
         try:
             return kind.model_validate_json(body)
         except ValidationError as fault:
@@ -196,6 +238,11 @@ class ControlPlane:
                 f"must be a {kind.__name__} of protocol {VERSION}",
                 got=f"{fault.error_count()} faults",
             ) from fault
+
+    def _check_tagged(self, tag: str, body: bytes) -> None:
+        """A wish that changed on its way would stay, since 304 says that it is still the one."""
+        if HASHED.fullmatch(tag) and hashlib.sha256(body).hexdigest()[:32] != tag.strip('"'):
+            raise ProtocolError(f"reply of {self._url}", "must come unchanged", got="other bytes")
 
     def _body(self, reply: Reply) -> bytes:
         return b"".join(paced(self._url, reply.chunks, self._clock, self._pace))
@@ -214,7 +261,9 @@ def _refuse(url: str, status: int, body: bytes) -> NoReturn:
     """Raise the error that the control plane states, or the one that fits the status."""
     kind = REFUSALS.get(status, UnreachableError)
     try:
-        message = json.loads(body)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(body)["error"]
+        message = told["message"]
+        kind = NUMBERED.get(told.get("number"), kind)
+    except (ValueError, KeyError, TypeError, AttributeError):
         message = f"status {status}"
     raise kind(f"control plane {url}", "must accept the request", got=message)

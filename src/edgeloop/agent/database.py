@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from edgeloop import durable
@@ -22,17 +22,18 @@ class Database:
 
     Raises:
         AgentFolderError: the file is there and is no SQLite database.
+        DiskFullError: no room for a new file; one that is there is read on a full disk too.
     """
 
     def __init__(self, path: Path, schema: str, *, lasting: bool = False) -> None:
         self._path, self._lock = path, threading.RLock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         try:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
-            self._connection.execute("PRAGMA busy_timeout = 5000")
-            self._connection.executescript(schema)
+            self._connection = _opened(path, schema, lasting=lasting)
         except sqlite3.DatabaseError as fault:
+            if durable.is_no_room(fault, path.parent):
+                raise DiskFullError(
+                    f"disk of {path.parent}", f"must have room for {path.name}"
+                ) from fault
             raise AgentFolderError(
                 f"file {path}", "must be a SQLite database", got=fault, todo="Move it away"
             ) from fault
@@ -85,3 +86,26 @@ class Database:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+
+def _opened(path: Path, schema: str, *, lasting: bool) -> sqlite3.Connection:
+    """With what other processes need to read along; where there is no room for that, without."""
+    try:
+        return _connected(path, schema, "NORMAL", lasting=lasting)
+    except sqlite3.OperationalError as fault:
+        if not durable.is_no_room(fault, path.parent):
+            raise
+        return _connected(path, schema, "EXCLUSIVE", lasting=lasting)
+
+
+def _connected(path: Path, schema: str, locking: str, *, lasting: bool) -> sqlite3.Connection:
+    with ExitStack() as on_failure:
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        on_failure.callback(connection.close)
+        connection.execute(f"PRAGMA locking_mode = {locking}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+        connection.execute("PRAGMA busy_timeout = 5000")
+        connection.executescript(schema)
+        on_failure.pop_all()
+    return connection

@@ -64,6 +64,16 @@ def runtimes() -> tuple[str, ...]:
     return tuple(sorted(n for n, c in (offered | steps()).items() if _has_libraries(c)))
 
 
+def accelerators() -> frozenset[str]:
+    """What the runtimes that are installed here can run graphs on: ``cpu``, ``cuda`` ...
+
+    Each is asked, and loads its library for that: call it only where a bundle wants to know.
+    """
+    classes = [get("runtime", name) for name in names("runtime")]
+    asked = (getattr(one, "accelerators", None) for one in classes if _has_libraries(one))
+    return frozenset(name for ask in asked if ask is not None for name in ask())
+
+
 def _has_libraries(cls: type) -> bool:
     return all(_installed(library) for library in getattr(cls, "libraries", ()))
 

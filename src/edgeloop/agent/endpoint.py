@@ -29,12 +29,11 @@ from edgeloop.errors import (
     NoSlotError,
     NotFoundError,
     PortInUseError,
+    PostponeError,
     ProtocolError,
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edgeloop.agent.agent import Agent
     from edgeloop.types import Json
 
@@ -48,6 +47,7 @@ STATUS: dict[type[EdgeloopError], int] = {
     InputMismatchError: 400,
     ProtocolError: 400,
     NotFoundError: 404,
+    PostponeError: 409,
     ModelError: 500,
     NoSlotError: 503,
 }
@@ -86,11 +86,11 @@ def _listening(
     agent: Agent, in_flight: InFlight, listen: str, *, public: bool
 ) -> tuple[ThreadingHTTPServer, str]:
     """A server, and the address by which applications ask it."""
-    path = unix_socket.path_of(listen)
-    if path is not None:  # no browser comes this way, by whatever name an application asks
+    place = unix_socket.place_of(listen)
+    if place is not None:  # no browser comes this way, by whatever name an application asks
         handler = _handler(agent, in_flight, public=True)
         handler.disable_nagle_algorithm = False  # which is TCP's
-        return _UnixServer(path, handler), listen
+        return _UnixServer(place, handler), f"{unix_socket.PREFIX}{place.path}"
     host, port = address.parted(listen, public=public)
     try:
         server = _server(host)((host, port), _handler(agent, in_flight, public=public))
@@ -121,17 +121,17 @@ class _UnixServer(ThreadingHTTPServer):
     request_queue_size = 128
     _ours = False  # whether the path is
 
-    def __init__(self, path: Path, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._path = path
-        super().__init__((str(path), 0), handler)
+    def __init__(self, place: unix_socket.Place, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._place = place
+        super().__init__((str(place.path), 0), handler)
 
     def server_bind(self) -> None:
-        unix_socket.bind(self.socket, self._path)
+        unix_socket.bind(self.socket, self._place)
         self.server_name, self.server_port, self._ours = "localhost", 0, True
 
     def server_close(self) -> None:
         if self._ours:  # while nobody else can take it: it is still listened on
-            self._path.unlink(missing_ok=True)
+            self._place.path.unlink(missing_ok=True)
         super().server_close()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeloop.agent.database import Database
+from edgeloop.errors import DiskFullError
+from edgeloop.release.bundle import MAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +27,13 @@ CREATE TABLE IF NOT EXISTS answers (
     bundle TEXT NOT NULL,
     version INTEGER NOT NULL,
     result TEXT NOT NULL,
-    truth TEXT
+    truth TEXT,
+    variant TEXT NOT NULL DEFAULT 'main'
 );
 """
+VARIANT = "ALTER TABLE answers ADD COLUMN variant TEXT NOT NULL DEFAULT 'main'"
+INSERT = "INSERT INTO answers (id, time, bundle, version, result, variant) VALUES (?,?,?,?,?,?)"
+FIND = "SELECT id, time, bundle, version, result, truth, variant FROM answers WHERE id = ?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,7 @@ class Entry:
     version: int
     result: Json
     truth: Json = None
+    variant: str = MAIN
 
 
 class Journal:
@@ -46,8 +54,19 @@ class Journal:
 
     def __init__(self, path: Path, most_rows: int = MOST_ROWS) -> None:
         self._database, self._most = Database(path, SCHEMA), most_rows
+        self._grow()
         found = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'answers'")
         self._last = int(found[0][0]) if found else 0
+
+    def _grow(self) -> None:
+        """A log that an older agent began has no column for the variant.
+
+        On a full disk it stays so: answers are given all the same, and are not logged.
+        """
+        columns = self._database.rows("SELECT name FROM pragma_table_info('answers')")
+        if ("variant",) not in columns:
+            with suppress(DiskFullError), self._database.writing() as to:
+                to.execute(VARIANT)
 
     def add(self, entry: Entry) -> None:
         """Keep an answer before the application gets it.
@@ -55,10 +74,9 @@ class Journal:
         Raises:
             DiskFullError, AgentFolderError: it could not be written.
         """
-        row = (entry.id, entry.time, entry.bundle, entry.version, json.dumps(entry.result))
+        told = (entry.bundle, entry.version, json.dumps(entry.result), entry.variant)
         with self._database.writing() as to:
-            insert = "INSERT INTO answers (id, time, bundle, version, result) VALUES (?,?,?,?,?)"
-            seq = to.execute(insert, row).lastrowid or 0
+            seq = to.execute(INSERT, (entry.id, entry.time, *told)).lastrowid or 0
             if seq % TRIMMED_EACH == 0:
                 to.execute("DELETE FROM answers WHERE seq <= ?", (seq - self._most,))
         self._last = max(self._last, seq)
@@ -71,8 +89,8 @@ class Journal:
 
     def find(self, answer_id: str) -> Entry | None:
         """The answer of that id; None when it is not, or no longer, in the log."""
-        query = "SELECT id, time, bundle, version, result, truth FROM answers WHERE id = ?"
-        for found, time, bundle, version, result, truth in self._database.rows(query, answer_id):
+        for row in self._database.rows(FIND, answer_id):
+            found, time, bundle, version, result, truth, variant = row
             return Entry(
                 id=found,
                 time=time,
@@ -80,6 +98,7 @@ class Journal:
                 version=version,
                 result=json.loads(result),
                 truth=None if truth is None else json.loads(truth),
+                variant=variant,
             )
         return None
 

@@ -12,6 +12,7 @@ from edgeloop.answers import AnswerKind, open_kind
 from edgeloop.arrayfiles import dtype_of
 from edgeloop.errors import EdgeloopError, InputMismatchError, ModelError
 from edgeloop.plugins import get
+from edgeloop.release.bundle import MAIN
 from edgeloop.runtimes import program
 from edgeloop.sketches.features import summarise
 from edgeloop.types import Budget
@@ -31,6 +32,13 @@ class Meaning:
     ref: ReleaseRef
     kind: AnswerKind
     signals: Mapping[str, str]  # input -> summary of sketches.features
+    variant: str = MAIN
+
+    @property
+    def source(self) -> str:
+        """Which graph of which bundle: what windows are told apart by."""
+        digest = self.ref.digest
+        return digest if self.variant == MAIN else f"{digest}/{self.variant}"
 
     def features(self, feed: Arrays, answers: Arrays) -> dict[str, Array]:
         """``float64[n]`` per named feature of inputs and answers: what sketches are made of."""
@@ -39,7 +47,10 @@ class Meaning:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """One bundle, ready to answer. Safe to use from several threads."""
+    """One bundle, ready to answer. Safe to use from several threads.
+
+    Of a bundle with several graphs, ``bundle`` is that of the variant (:meth:`Bundle.of`).
+    """
 
     bundle: Bundle
     meaning: Meaning
@@ -51,6 +62,11 @@ class Loaded:
     def ref(self) -> ReleaseRef:
         """Which release this is."""
         return self.meaning.ref
+
+    @property
+    def variant(self) -> str:
+        """Which of the bundle's graphs this is."""
+        return self.meaning.variant
 
     @property
     def kind(self) -> AnswerKind:
@@ -141,20 +157,23 @@ class Loaded:
             ) from fault
 
 
-def load(ref: ReleaseRef, bundle: Bundle, threads: int) -> Loaded:
-    """Load a bundle's graph.
+def load(ref: ReleaseRef, bundle: Bundle, threads: int, variant: str = MAIN) -> Loaded:
+    """Load one graph of a bundle.
 
     Raises:
-        ModelError: the graph is broken.
+        ModelError: the graph is broken, or the accelerator that it wants is not here.
         UnknownPluginError, MissingExtraError: no runtime for it here.
+        BundleError: there is no such variant.
     """
+    whole, bundle = bundle, bundle.of(variant)
     model = bundle.model
+    when = {one.name: one.when for one in whole.info.every}[variant]
     runtime = get("runtime", model.format)()
-    session = runtime.load(model, Budget(threads=threads))
-    meaning = Meaning(ref=ref, kind=open_kind(model.answer), signals=bundle.info.signals)
+    session = runtime.load(model, Budget(threads=threads, accelerator=when.accelerator))
+    kind, signals = open_kind(model.answer), bundle.info.signals
     return Loaded(
         bundle=bundle,
-        meaning=meaning,
+        meaning=Meaning(ref=ref, kind=kind, signals=signals, variant=variant),
         inputs=model.inputs,
         memory=program.memory(model),
         session=session,

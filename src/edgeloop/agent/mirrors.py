@@ -2,7 +2,8 @@
 
 A mirror is not trusted and not told who asks. One that fails, is slow or gave wrong bytes is left
 for the next one, behind the bytes that came, and rests for a while. What is wrong with the bytes
-is seen by whoever asked (``Blobs``), who then asks from the first byte again.
+is seen by whoever asked (``Blobs``), who then asks from the first byte again. A limit of bandwidth
+holds for all of them together, but not for a folder of this device.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgeloop.agent.sources import Source, Unfound
-from edgeloop.agent.transport import Pace, Reply, bounded, paced
+from edgeloop.agent.sources import Folder, Source, Unfound
+from edgeloop.agent.transport import Allowance, Pace, Reply, bounded, paced
 from edgeloop.errors import ProtocolError, UnreachableError
 
 if TYPE_CHECKING:
@@ -25,8 +26,13 @@ logger = logging.getLogger(__name__)
 REST_SECONDS = 600.0  # that a mirror is not asked after it failed
 
 
-def _nothing() -> None:
+def _nothing(size: int) -> None:
     """What is called with each piece where nobody wants to know."""
+
+
+def _unlimited() -> float | None:
+    """Bytes per second where nobody sets a limit."""
+    return None
 
 
 @dataclass(kw_only=True)
@@ -41,7 +47,8 @@ class _Place:
 class Mirrors:
     """``mirrors`` before ``server``, which is asked last and always.
 
-    ``came`` is called with each piece that comes, so that a long download is seen to go on.
+    ``came`` is called behind each piece with its size, so that a long download is seen to go on;
+    what it raises ends the reply, with all that came before. ``limit`` gives bytes per second.
     """
 
     def __init__(
@@ -50,11 +57,13 @@ class Mirrors:
         server: Source,
         clock: Clock,
         pace: Pace,
-        came: Callable[[], None] = _nothing,
+        came: Callable[[int], None] = _nothing,
+        limit: Callable[[], float | None] = _unlimited,
     ) -> None:
         self._mirrors = [_Place(source=one) for one in mirrors]
         self._server = _Place(source=server)
         self._clock, self._pace, self._came = clock, pace, came
+        self._limit, self._allowance = limit, Allowance(clock)
 
     def read(self, digest: str, first: int, most: int) -> Reply:
         """The blob from byte ``first`` on; status 206 where that is not the first one.
@@ -86,8 +95,8 @@ class Mirrors:
             try:
                 for chunk in self._from(place, digest, first, end - first):
                     first += len(chunk)
-                    self._came()
                     yield chunk
+                    self._came(len(chunk))
             except (UnreachableError, ProtocolError) as fault:
                 self._leave(place, digest, fault)
                 last = fault.with_traceback(None)  # which would hold all that it went through
@@ -101,11 +110,19 @@ class Mirrors:
     def _from(self, place: _Place, digest: str, first: int, most: int) -> Iterator[bytes]:
         name = f"blob {digest}"
         before, reply = place.source.open(digest, first, most)
+        limit = None if isinstance(place.source, Folder) else self._limit()
         with closing(reply):  # a place that is left must not go on sending
-            wanted = _behind(paced(name, reply.chunks, self._clock, self._pace), before)
-            for chunk in bounded(name, wanted, most):
+            pieces = paced(name, reply.chunks, self._clock, self._pace)
+            within = pieces if limit is None else self._within(pieces, limit)
+            for chunk in bounded(name, _behind(within, before), most):
                 place.gave.add(digest)
                 yield chunk
+
+    def _within(self, chunks: Iterator[bytes], limit: float) -> Iterator[bytes]:
+        """``chunks`` no faster than ``limit``; bytes that nobody wanted have come as well."""
+        for chunk in chunks:
+            yield chunk
+            self._allowance.spend(len(chunk), limit)
 
     def _leave(self, place: _Place, digest: str, why: object) -> None:
         if not isinstance(why, Unfound):

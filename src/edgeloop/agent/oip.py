@@ -2,10 +2,11 @@
 
 ``GET /v2``, ``/v2/health/live``, ``/v2/health/ready``, ``/v2/models/<name>`` and its ``/ready``;
 ``POST /v2/models/<name>/infer`` (one row, shape ``[1, ...]``) and ``POST /v2/edgeloop/feedback``
-(``{"answer_id": ..., "truth": ...}``). ``generate_stream`` takes what ``infer`` takes and gives a
-text in pieces, as Server-Sent Events. ``/v2/models/<name>/versions/<version>`` is the same for the
-release in charge, when it has that version. The reply of ``infer`` carries ``answer_id``,
-``bundle`` and the answer's own fields as ``parameters``.
+(``{"answer_id": ..., "truth": ...}``); ``update_paths`` has what is about updates.
+``generate_stream`` takes what ``infer`` takes and gives a text in pieces, as Server-Sent Events.
+``/v2/models/<name>/versions/<version>`` is the same for the release in charge, when it has that
+version. The reply of ``infer`` carries ``answer_id``, ``bundle``, ``variant`` and the answer's own
+fields as ``parameters``.
 Protocol: https://github.com/kserve/open-inference-protocol.
 """
 
@@ -18,7 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgeloop.agent import tensors
+from edgeloop.agent import tensors, update_paths
 from edgeloop.errors import EdgeloopError, InputMismatchError, NotFoundError, ProtocolError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _inputs(slot: Loaded, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parameters(answer: Answer) -> dict[str, Json]:
     flat = {k: v for k, v in answer.result.items() if isinstance(v, str | int | float | bool)}
-    return {"answer_id": answer.id, "bundle": answer.bundle, **flat}
+    return {"answer_id": answer.id, "bundle": answer.bundle, "variant": answer.variant, **flat}
 
 
 def _generate(agent: Agent, version: str, body: Mapping[str, Any]) -> Generator[str]:
@@ -163,12 +164,13 @@ def _feedback(agent: Agent, version: str, body: Mapping[str, Any]) -> Json:
     return {"answer_id": body["answer_id"]}
 
 
-EXTENSIONS = ["edgeloop_feedback", "generate_stream"]
+EXTENSIONS = ["edgeloop_feedback", "edgeloop_update", "generate_stream"]
 PATHS: dict[str, tuple[str, Work]] = {
     "/v2": ("GET", _server),
     "/v2/health/live": ("GET", _live),
     "/v2/health/ready": ("GET", _ready),
     "/v2/edgeloop/feedback": ("POST", _feedback),
+    **update_paths.PATHS,
 }
 MODEL_PATHS: dict[str, tuple[str, Work]] = {  # after the model's name, or that of its version
     "": ("GET", _metadata),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeloop.agent import admission
 from edgeloop.answers.worse import Declared, Judgement, Limits, Standing, judge
+from edgeloop.release.bundle import MAIN
 from edgeloop.sketches.profile import Profile
 from edgeloop.sketches.psi import LEAST_ROWS, nearest
 from edgeloop.types import Verdict
@@ -56,15 +57,21 @@ class Seen:
 
 
 class Shadow:
-    """The new slot beside the current one, which is ``against``.
+    """The new slot beside the current one, which is ``against``, or a ``variant`` of it.
 
     ``offer`` is called by the application's thread, ``work`` by one other at a time.
     """
 
     def __init__(
-        self, candidate: Loaded, against: ReleaseRef, limits: Limits, timer: admission.Timer
+        self,
+        candidate: Loaded,
+        against: ReleaseRef,
+        limits: Limits,
+        timer: admission.Timer,
+        variant: str = MAIN,
     ) -> None:
         self.candidate, self._against, self._limits = candidate, against, limits
+        self._variant = variant
         self._timer = timer
         self._waiting: deque[Seen] = deque(maxlen=QUEUE)
         self._busy = threading.Lock()
@@ -160,7 +167,8 @@ class Shadow:
             return None, {}
         if self.candidate.ref.version < self._against.version:  # an operator takes a release back
             return None, nearness
-        return self.candidate.bundle.declared_for(profile, self._against.digest), nearness
+        declared = self.candidate.bundle.declared_for(profile, self._against.digest, self._variant)
+        return declared, nearness
 
     def _passed(self, judgement: Judgement) -> Judgement:
         """Not before the population is known, and not when notably slower than its limit."""

@@ -64,7 +64,7 @@ class Samples:
             gone = -1 if request is None else request.id
             to.execute("DELETE FROM samples WHERE request != ?", (gone,))
 
-    def offer(self, answer_id: str, given: Given, truth: Json) -> None:
+    def offer(self, answer_id: str, given: Given, truth: Json, complaint: str = "") -> None:
         """Keep an input whose answer a person confirmed, when it is asked for and fits the budget.
 
         Only answers given after the request came are taken.
@@ -72,7 +72,8 @@ class Samples:
         request = self._request
         if request is None or given.feed is None or given.time < self._since:
             return
-        payload = json.dumps({"inputs": arrayfiles.encoded(given.feed), "truth": truth})
+        said = {"truth": truth} | ({"complaint": complaint} if complaint else {})
+        payload = json.dumps({"inputs": arrayfiles.encoded(given.feed), **said})
         count, size = self._database.rows(
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM samples"
         )[0]

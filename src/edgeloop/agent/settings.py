@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgeloop.agent.samples import PER_DAY
 from edgeloop.agent.transport import Pace
 from edgeloop.errors import AgentFolderError, OverrideError
-from edgeloop.protocol.messages import Labels, Name
+from edgeloop.protocol.messages import MOST_FOLLOWED, Labels, Name
+from edgeloop.types import Json
 
 SETTINGS, KEY, ROOT, CA = "agent.json", "device.pem", "root.json", "ca.pem"
+CLIENT = "client.pem"  # certificate and key for TLS, where the control plane gives one
 
 BaseAddress = Annotated[str, Field(pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$")]
 # a web folder, a repository of a registry, or a folder of this device: see ``mirrors``
@@ -24,6 +26,18 @@ Mirror = Annotated[
         pattern=r"^(https?://[^/?#\s]+(/[^?#\s]*)?|oci\+https?://[^/?#\s]+/[^?#\s]+|file:///\S+)$"
     ),
 ]
+
+KeyPlace = Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*:\S*$", max_length=1024)]  # a URI
+
+
+class Follow(BaseModel):
+    """One more thing that the device follows, and who takes it: see ``handlers``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    channel: Name = "stable"
+    handler: dict[str, Json]
 
 
 class Settings(BaseModel):
@@ -40,6 +54,7 @@ class Settings(BaseModel):
     labels: Labels = {}
     repository: str = ""  # base address of the signed metadata; "" is <server>/tuf
     blobs: str = ""  # base address of the blobs; "" is <server>/blobs/sha256
+    key: KeyPlace = "file:"  # where its key lives, see ``key_places``
     mirrors: tuple[Mirror, ...] = ()  # where blobs are looked for before that, in this order
     listen: str = (
         ""  # loopback address for applications, "127.0.0.1:8080", or "unix:/path"; "" is none
@@ -55,6 +70,7 @@ class Settings(BaseModel):
     journal_rows: Annotated[int, Field(ge=1)] = 100_000
     threads: Annotated[int, Field(ge=1)] = 1
     least_bytes_per_second: Annotated[float, Field(ge=0)] = 1024
+    follows: Annotated[tuple[Follow, ...], Field(max_length=MOST_FOLLOWED)] = ()
 
     @property
     def repository_url(self) -> str:

@@ -1,8 +1,9 @@
 """What goes home of the answers: windows of counts, errors and sketches, kept until acknowledged.
 
-Windows wait in SQLite within a budget of bytes. When it is spent, old windows of one bundle that
-were never sent are merged into one: rows stay, time is coarser. A window that was ever sent keeps
-its id and content until the control plane has it, so that counting by id counts it once.
+Windows wait in SQLite within a budget of bytes. When it is spent, old windows of one bundle, and of
+one variant of it (column ``bundle`` tells them apart), that were never sent are merged into one:
+rows stay, time is coarser. A window that was ever sent keeps its id and content until the control
+plane has it, so that counting by id counts it once.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class OpenWindow:
 
     def __init__(self, meaning: Meaning, now: float) -> None:
         self._meaning, self.began = meaning, now
-        self.answers = self.errors = self.unlogged = self.confirmed = 0
+        self.answers = self.errors = self.unlogged = self.confirmed = self.complaints = 0
         self._quality = 0.0
         self._profile = Profile()
         self._rows: list[tuple[Arrays, Arrays]] = []
@@ -79,12 +80,14 @@ class OpenWindow:
             id=secrets.token_hex(16),
             bundle=ref.digest,
             version=ref.version,
+            variant=self._meaning.variant,
             began=self.began,
             ended=now,
             answers=self.answers,
             errors=self.errors,
             unlogged=self.unlogged,
             confirmed=self.confirmed,
+            complaints=self.complaints,
             quality=self._quality,
             sketches=self._profile.to_json(),
         )
@@ -121,14 +124,14 @@ class Signals:
         with self._lock:
             window = self._window(meaning)
             window.saw(feed, answers, ms)
-            self._close_if(meaning.ref.digest, window.rows % self._answers == 0)
+            self._close_if(meaning.source, window.rows % self._answers == 0)
 
     def failed(self, meaning: Meaning) -> None:
         """Count one answer that the model did not give."""
         with self._lock:
             window = self._window(meaning)
             window.errors += 1
-            self._close_if(meaning.ref.digest, window.rows % self._answers == 0)
+            self._close_if(meaning.source, window.rows % self._answers == 0)
 
     def unlogged(self, meaning: Meaning) -> None:
         """Count one answer that was given and could not be written to the log."""
@@ -140,18 +143,23 @@ class Signals:
         with self._lock:
             self._window(meaning).confirm(quality)
 
+    def complained(self, meaning: Meaning) -> None:
+        """Count one answer that a person complained about."""
+        with self._lock:
+            self._window(meaning).complaints += 1
+
     def close_due(self) -> None:
         """Close the windows that are old enough."""
         with self._lock:
             now = self._clock.now()
-            for bundle, window in list(self._open.items()):
-                self._close_if(bundle, not 0 <= now - window.began < self._seconds)
+            for source, window in list(self._open.items()):
+                self._close_if(source, not 0 <= now - window.began < self._seconds)
 
     def close_all(self) -> None:
         """Close every window, full or not: before the agent ends."""
         with self._lock:
-            for bundle in list(self._open):
-                self._close_if(bundle, closing=True)
+            for source in list(self._open):
+                self._close_if(source, closing=True)
 
     def batch(self) -> Windows | None:
         """What to send next; None when nothing waits. From now on it is never changed.
@@ -182,27 +190,27 @@ class Signals:
         self._database.close()
 
     def _window(self, meaning: Meaning) -> OpenWindow:
-        digest = meaning.ref.digest
-        if digest not in self._open:
-            self._open[digest] = OpenWindow(meaning, self._clock.now())
-        return self._open[digest]
+        source = meaning.source
+        if source not in self._open:
+            self._open[source] = OpenWindow(meaning, self._clock.now())
+        return self._open[source]
 
-    def _close_if(self, bundle: str, closing: bool) -> None:  # noqa: FBT001  (private, one word)
+    def _close_if(self, source: str, closing: bool) -> None:  # noqa: FBT001  (private, one word)
         """Store a window, then forget it; one that cannot be stored stays open and grows."""
         if not closing:
             return
-        window = self._open[bundle].close(self._clock.now())
+        window = self._open[source].close(self._clock.now())
         try:
             with self._database.writing() as to:
                 insert = "INSERT INTO windows (id, bundle, payload) VALUES (?,?,?)"
-                to.execute(insert, (window.id, bundle, window.model_dump_json()))
+                to.execute(insert, (window.id, source, window.model_dump_json()))
                 self._stay_within_budget(to)
         except (DiskFullError, AgentFolderError) as fault:
             logger.warning(
-                "window.failed bundle=%s answers=%d fault=%s", bundle, window.answers, fault
+                "window.failed bundle=%s answers=%d fault=%s", source, window.answers, fault
             )
             return
-        del self._open[bundle]
+        del self._open[source]
 
     def _stay_within_budget(self, to: sqlite3.Connection) -> None:
         """Merge the two oldest unsent windows of a bundle, until it fits or none are left."""
@@ -225,7 +233,7 @@ class Signals:
 
 
 def merge(first: Window, second: Window) -> Window:
-    """One window of all that both saw, under the first one's id. Both are of one bundle."""
+    """One window of all that both saw, under the first one's id. Both are of one variant."""
     profile = Profile.from_json(first.sketches)
     profile.merge(Profile.from_json(second.sketches))
     return first.model_copy(
@@ -236,6 +244,7 @@ def merge(first: Window, second: Window) -> Window:
             "errors": first.errors + second.errors,
             "unlogged": first.unlogged + second.unlogged,
             "confirmed": first.confirmed + second.confirmed,
+            "complaints": first.complaints + second.complaints,
             "quality": first.quality + second.quality,
             "sketches": profile.to_json(),
         }

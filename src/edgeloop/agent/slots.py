@@ -95,6 +95,23 @@ class Slots:
         with _readable(ref):
             return open_bundle(ref.digest, self._files(ref))
 
+    def files(self, ref: ReleaseRef) -> dict[str, Path]:
+        """The files of a slot by name, once every byte was checked.
+
+        Raises:
+            BundleError: a file is missing, changed, or cannot be read.
+        """
+        self.check(ref)
+        return self._files(ref)
+
+    def beside(self, name: str) -> Path:
+        """A file of this name where ``slots.json`` is."""
+        return self._file.with_name(name)
+
+    def folder(self, ref: ReleaseRef) -> Path:
+        """Where the files of a slot lie; nothing is checked."""
+        return self._place(ref.digest) / "files"
+
     def check(self, ref: ReleaseRef) -> None:
         """Return when the slot's files have the digests that its manifest names.
 
@@ -165,6 +182,11 @@ class Slots:
         failed = {k: v for k, v in self.now.failed.items() if k != ref.digest}
         if failed != self.now.failed:
             self._save(self.now.model_copy(update={"failed": failed}))
+
+    def forget_all(self) -> None:
+        """Every bundle may be tried again."""
+        if self.now.failed:
+            self._save(self.now.model_copy(update={"failed": {}}))
 
     def current(self) -> ReleaseRef:
         """The release in charge.

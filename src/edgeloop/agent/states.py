@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeloop import durable
+from edgeloop.agent.rests import Record
 from edgeloop.errors import AgentFolderError, TransitionError
 from edgeloop.protocol.messages import Listed, Outcome, ReleaseRef, State
 
@@ -34,6 +35,7 @@ class Event(StrEnum):
     STUCK = "stuck"  # probation failed, and the slot before cannot be loaded
     WITHDRAWN = "withdrawn"  # the control plane wishes something else now
     POWER_LOST = "power lost"  # found at start
+    RESTARTED = "restarted"  # found at start: the restart is a part of this update
     CRASHED = "crashed"  # found at start, for the last time that is allowed
 
 
@@ -67,6 +69,7 @@ MOVES: dict[tuple[State, Event], State] = {
     (State.INSTALLING, Event.POWER_LOST): State.VERIFYING,
     (State.TRYING, Event.POWER_LOST): State.TRYING,
     (State.PROBATION, Event.POWER_LOST): State.TRYING,
+    (State.PROBATION, Event.RESTARTED): State.PROBATION,  # of firmware, of the agent itself
     (State.COMMITTED, Event.POWER_LOST): State.COMMITTED,
     (State.ROLLED_BACK, Event.POWER_LOST): State.ROLLED_BACK,
     (State.FAILED, Event.POWER_LOST): State.FAILED,
@@ -101,13 +104,31 @@ class Progress(BaseModel):
     listed: Listed | None = None  # the signed line of ``trying``, once it was read
     attempts: int = 0  # how often the new slot was started and did not come to an end
     outcome: Outcome | None = None  # of the newest update that ended
+    # of ``trying``: how long it has waited, by time that was powered; None: it never had to
+    waited: Annotated[float, Field(ge=0)] | None = None
+    waits_since: float | None = None  # Unix seconds; None: the clock could not be believed
+    postponed: Annotated[float, Field(ge=0)] = 0.0  # "not now" until so many seconds have passed
+    record: Record = Record()  # of updates that failed
+
+
+FRESH = {"waited": None, "waits_since": None, "postponed": 0.0}  # with each offer
+
+
+class Beside(Protocol):
+    """Who is there at each move."""
+
+    def also(self, before: Progress, event: Event, to: State) -> dict[str, Any]:
+        """What changes in the same write."""
+
+    def moved(self, before: Progress, event: Event, after: Progress) -> None:
+        """The move was made and saved. Never raises."""
 
 
 class Ledger:
     """The progress of a device, saved before each move."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, beside: Beside | None = None) -> None:
+        self._path, self._beside = path, beside
         self.now = _read(path)
 
     def move(self, event: Event, **changes: Any) -> None:
@@ -119,8 +140,12 @@ class Ledger:
         """
         before = self.now
         state = move(before.state, event)
-        self._save({"state": state, "moves": before.moves + 1, **changes})
+        also = self._beside.also(before, event, state) if self._beside else {}
+        fresh = FRESH if event is Event.OFFERED else {}
+        self._save({"state": state, "moves": before.moves + 1, **fresh, **also, **changes})
         logger.debug("move.done from=%s event=%s to=%s", before.state, event, state)
+        if self._beside:
+            self._beside.moved(before, event, self.now)
 
     def note(self, **changes: Any) -> None:
         """Save changed fields without a move."""

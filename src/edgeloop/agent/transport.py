@@ -10,16 +10,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgeloop.agent.wire import believing
+from edgeloop.agent.wire import Shown, believing
 from edgeloop.errors import NotBelievedError, ProtocolError, UnreachableError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgeloop.clock import Clock
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0  # between two reads of the socket
 HEAD_SECONDS = 60.0  # for a connection, for a reply's head, and for each piece of its body
 CHUNK = 1 << 16
+BURST_SECONDS = 1.0
+NAP_SECONDS = 1.0  # at most at a time
 
 
 def _nothing() -> None:
@@ -52,16 +56,24 @@ class Urllib3Transport:
     """The real one, with pools of connections that several threads may use.
 
     Where ``ca`` (certificates in PEM) is given, it alone vouches for addresses below ``server``;
-    for all others, and without it, the system's authorities do.
+    for all others, and without it, the system's authorities do. ``certificate`` is a file that
+    may come to be, with what is shown there.
 
     Raises:
         CertificateError: ``ca`` holds no certificate.
     """
 
-    def __init__(self, server: str = "", ca: str = "") -> None:
+    def __init__(self, server: str = "", ca: str = "", certificate: Path | None = None) -> None:
         self._server = server.rstrip("/") + "/"
         self._pool = _pool()
-        self._own = _pool(ssl_context=believing(ca)) if ca else self._pool
+        self._shown: Shown | None = None
+        if not ca and certificate is None:
+            self._own = self._pool
+            return
+        context = believing(ca) if ca else ssl.create_default_context()
+        self._own = _pool(ssl_context=context)
+        if certificate is not None:
+            self._shown = Shown(certificate, context)
 
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, max_bytes: int
@@ -70,6 +82,8 @@ class Urllib3Transport:
         from urllib3.exceptions import HTTPError
 
         pool = self._own if url.startswith(self._server) else self._pool
+        if pool is self._own and self._shown is not None and self._shown.changed():
+            pool.clear()
         try:
             response = pool.request(
                 method,
@@ -216,17 +230,37 @@ class Pace:
     window_seconds: float = 20
 
 
+class Allowance:
+    """A token bucket: at most ``BURST_SECONDS`` worth of bytes at once, then as the rate allows."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._free = clock, float("-inf")
+
+    def spend(self, size: int, bytes_per_second: float) -> None:
+        """Wait until ``size`` bytes that came are within the rate."""
+        now = self._clock.monotonic()
+        self._free = max(self._free, now - BURST_SECONDS) + size / bytes_per_second
+        while (wait := self._free - self._clock.monotonic()) > 0:
+            self._clock.sleep(min(wait, NAP_SECONDS))
+
+
 def paced(what: str, chunks: Iterator[bytes], clock: Clock, pace: Pace) -> Iterator[bytes]:
     """``chunks`` as they come; what was yielded before an error may be kept.
+
+    Only the time in which a chunk is waited for counts, not what whoever takes it does with it.
 
     Raises:
         UnreachableError: over a window of time they came slower than ``pace``.
     """
-    began, came = clock.monotonic(), 0
-    for chunk in chunks:
+    passed, came = 0.0, 0
+    while True:
+        asked = clock.monotonic()
+        chunk = next(chunks, None)
+        passed += clock.monotonic() - asked
+        if chunk is None:
+            return
         yield chunk
         came += len(chunk)
-        passed = clock.monotonic() - began
         if passed < pace.window_seconds:
             continue
         if came < pace.bytes_per_second * passed:
@@ -235,4 +269,4 @@ def paced(what: str, chunks: Iterator[bytes], clock: Clock, pace: Pace) -> Itera
                 f"must come at {pace.bytes_per_second:.0f} bytes/s or more",
                 got=f"{came / passed:.0f} bytes/s over {passed:.0f} s",
             )
-        began, came = clock.monotonic(), 0
+        passed, came = 0.0, 0

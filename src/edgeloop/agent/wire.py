@@ -6,6 +6,7 @@ locked out, and what may be installed is decided by signed metadata, not by this
 
 from __future__ import annotations
 
+import logging
 import ssl
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from edgeloop.errors import CertificateError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which Python has no name
 
@@ -30,6 +33,30 @@ def certificates(file: Path) -> str:
         raise CertificateError(f"authority's file {file}", "must hold PEM", got=got) from fault
     believing(text)
     return text
+
+
+class Shown:
+    """The certificate that a device shows: a file with its key, taken anew whenever it changed."""
+
+    def __init__(self, file: Path, context: ssl.SSLContext) -> None:
+        self._file, self._context = file, context
+        self._seen = 0
+
+    def changed(self) -> bool:
+        """Take the file where it changed; whether connections must be made anew."""
+        try:
+            now = self._file.stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+        if now == self._seen:
+            return False
+        self._seen = now
+        try:
+            self._context.load_cert_chain(self._file)
+        except (ssl.SSLError, OSError) as fault:  # a signed request goes without it
+            logger.warning("certificate.failed file=%s fault=%s", self._file.name, fault)
+            return False
+        return True
 
 
 def believing(pem: str) -> ssl.SSLContext:

@@ -1,6 +1,6 @@
 """``agent``: make a folder a device, run its agent, answer a batch, see what it does.
 
-A device needs only the base package: there the same four are ``python -m edgeloop.agent``.
+A device needs only the base package: there the same are ``python -m edgeloop.agent``.
 """
 
 from __future__ import annotations
@@ -28,6 +28,14 @@ AUTHORITY = "File that vouches for the control plane, its ca.pem; the system's w
 MIRROR = (
     "Where files are looked for before the control plane is asked: a web folder"
     " (https://host/folder), a registry (oci+https://host/name), or file:///folder."
+)
+KEY = "Where the key lives: file: is the folder, pkcs11:... (RFC 7512) a TPM or secure element."
+NEW_KEY = "Take another key than before, as a device that was revoked must."
+FACTORY = "Folder with factory.json, certificate.pem and key.pem, as the device left its maker."
+CONDITION = (
+    "name=value, each: hours=22:00-04:00,12:00-13:00 days=sat,sun download='any time' charging=true"
+    " metered=false battery=30 temperature=60 bandwidth='50 kB' time_zone=Europe/Rome. Nothing"
+    " behind = takes it away."
 )
 WAIT = "Most seconds for the control plane and for an update, before the rows are answered."
 Folder = Annotated[Path, typer.Argument(help="The device's folder.")]
@@ -61,6 +69,8 @@ def enrol(
         bool, typer.Option("--opt-in", help="Let confirmed inputs leave the device when asked.")
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="That one answer may use.")] = 1,
+    key: Annotated[str, typer.Option(help=KEY)] = "file:",
+    new_key: Annotated[bool, typer.Option("--new-key", help=NEW_KEY)] = False,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Make a folder a device of a control plane."""
@@ -76,11 +86,83 @@ def enrol(
         listen=listen,
         opt_in=opt_in,
         threads=threads,
+        key=key,
+        new_key=new_key,
         mirrors=tuple(mirror or ()),
         **whole(invitation, root=root, ca=ca, **said),
     )
     told = {"device": made.device, "name": made.name, "target": made.target}
     show(told, form, f"{made.name} is device {made.device} ({made.target})")
+
+
+@agents.command()
+def claim(
+    folder: Folder,
+    factory: Annotated[Path, typer.Option(help=FACTORY)],
+    label: Annotated[list[str] | None, typer.Option(help="name=value")] = None,
+    key: Annotated[str, typer.Option(help=KEY)] = "file:",
+    new_key: Annotated[bool, typer.Option("--new-key", help=NEW_KEY)] = False,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Make a folder a device by the certificate that its factory gave it."""
+    from edgeloop.agent import claiming, settings
+
+    labels = settings.labels(label or [])
+    made = claiming.claim(folder, factory, labels=labels, key=key, new_key=new_key)
+    told = {"device": made.device, "name": made.name, "model": made.model, "target": made.target}
+    show(told, form, f"{made.name} is device {made.device}, and follows {made.model}")
+
+
+@agents.command("rotate-key")
+def rotate_key(folder: Folder, form: FormatOption = Format.TEXT) -> None:
+    """Give a device whose agent does not run a new key; the old one is none then."""
+    from edgeloop.agent import rotate_key
+
+    made = rotate_key.of_folder(folder)
+    show({"key": made}, form, f"the device's key is {made} from now on")
+
+
+@agents.command()
+def postpone(
+    folder: Folder,
+    seconds: Annotated[float, typer.Argument(min=0, help="From now; 0 is now after all.")],
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Say "not now" to the update that is on its way, as far as its release allows."""
+    from edgeloop.agent import owner
+    from edgeloop.clock import SystemClock
+
+    told = owner.postpone(folder, seconds, SystemClock())
+    show(told, form, f"release {told['version']} waits for {seconds:g} s")
+
+
+@agents.command()
+def retry(folder: Folder, form: FormatOption = Format.TEXT) -> None:
+    """Let the device try again what failed, and rest no longer."""
+    from edgeloop.agent import owner
+
+    told = owner.retry(folder)
+    tried = ", ".join(told["tries_again"]) or "nothing: no release failed here"
+    show(told, form, f"tries again: {tried}")
+
+
+@agents.command()
+def conditions(
+    folder: Folder,
+    condition: Annotated[list[str] | None, typer.Argument(help=CONDITION)] = None,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Show, or change, when this device takes an update up, beside what a release asks.
+
+    A running agent heeds it at once.
+    """
+    import yaml
+
+    from edgeloop.agent import owner
+
+    told = owner.conditions(folder, condition or ())
+    shown = yaml.safe_dump(told, sort_keys=False).rstrip() if told else "no conditions of its own"
+    show(told, form, shown)
 
 
 @agents.command()

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeloop.cli.amounts import number
 from edgeloop.cli.connect import FLEET, FleetOption, connect
 from edgeloop.cli.device_table import COLUMNS, in_order, row, whole
+from edgeloop.cli.invitations import about, write
 from edgeloop.cli.output import Format, FormatOption, show, table
 
 if TYPE_CHECKING:
     from edgeloop.fleet.views import DeviceView
 
-devices = typer.Typer(help="Devices: list, show, hold, pin, decommission.", no_args_is_help=True)
+devices = typer.Typer(
+    help="Devices: list, show, hold, pin, keys, decommission.", no_args_is_help=True
+)
+INVITATION = "Write all that the device needs to this file: server, token, model, root, authority."
+LONGEST = 87_600  # hours that a token can be used: ten years
 Device = Annotated[str, typer.Argument(help="The device's name or id.")]
 
 
@@ -91,6 +97,56 @@ def decommission(
     """Listen to a device no more, for ever. The device goes on answering by itself."""
     view = connect(fleet).decommission(device)
     _say(view, form, "is decommissioned, for ever: it goes on answering, and nobody listens")
+
+
+@devices.command()
+def rotate(device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT) -> None:
+    """Let a device make itself a new key, when it asks next."""
+    _say(connect(fleet).rotate(device), form, "is to make itself a new key")
+
+
+@devices.command()
+def revoke(device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT) -> None:
+    """Refuse all that a device says, until it is enrolled again. It goes on answering."""
+    view = connect(fleet).revoke(device)
+    _say(view, form, "is revoked: nobody listens to it until it is enrolled again")
+
+
+@devices.command("release-claim")
+def release_claim(
+    device: Device, fleet: FleetOption = FLEET, form: FormatOption = Format.TEXT
+) -> None:
+    """Let the device's serial number be claimed once more, by its factory certificate."""
+    _say(connect(fleet).release_claim(device), form, "may claim once more, with another key")
+
+
+@devices.command("re-enrol")
+def re_enrol(
+    device: Device,
+    hours: Annotated[
+        float,
+        typer.Option(min=0.001, max=LONGEST, callback=number, help="How long it can be used."),
+    ] = 24.0,
+    invitation: Annotated[Path | None, typer.Option(help=INVITATION)] = None,
+    server: Annotated[
+        str, typer.Option(help="With --invitation: address by which the device asks, if another.")
+    ] = "",
+    loop: Annotated[Path, typer.Option(help="With --invitation: names the repository.")] = Path(
+        "loop.yaml"
+    ),
+    fleet: FleetOption = FLEET,
+    form: FormatOption = Format.TEXT,
+) -> None:
+    """Make a one-time token with which this very device enrols again and keeps its history."""
+    client = connect(fleet)
+    view, told_by = client.device(device), about(client, loop, server) if invitation else {}
+    made = client.create_token(valid_seconds=hours * 3600, renews=view.id)
+    if invitation is None:
+        show(made.model_dump(), form, made.token)
+        return
+    write(told_by, made, view.model, view.channel or "stable", invitation)
+    told = {"invitation": str(invitation), "expires": made.expires}
+    show(told, form, f"{invitation} is for {view.name} alone; bring it there by a trusted way")
 
 
 def _say(view: DeviceView, form: Format, changed: str) -> None:

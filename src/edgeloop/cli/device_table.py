@@ -9,24 +9,38 @@ from edgeloop.cli.output import ago
 if TYPE_CHECKING:
     from edgeloop.fleet.views import DeviceView
 
-COLUMNS = ("name", "labels", "model", "state", "release", "answers", "hold", "pin", "last_seen")
+COLUMNS = (
+    *("name", "labels", "model", "state", "waits_for", "release", "answers", "hold", "pin"),
+    "last_seen",
+)
 
 
 def row(device: DeviceView, now: float | None) -> dict[str, object]:
     """One line; ``now`` is the server's time, in Unix seconds."""
-    running = device.report.running if device.report else None
-    gone = "decommissioned" if device.decommissioned else None
+    gone = "revoked" if device.revoked else None
+    gone = "decommissioned" if device.decommissioned else gone
     return {
         "name": device.name,
         "labels": labels(device),
         "model": device.model or "not known",
         "state": gone or device.state or "silent",
-        "release": f"{running.channel}/{running.name} {running.version}" if running else None,
+        "waits_for": (device.report and device.report.waiting) or None,
+        "release": _running(device),
         "answers": device.report.answers_since_switch if device.report else 0,
         "hold": "on hold" if device.hold else None,
         "pin": device.pinned.version if device.pinned else None,
         "last_seen": None if now is None else ago(now - device.last_seen),
     }
+
+
+def _running(device: DeviceView) -> str | None:
+    """The release that answers; and which of its graphs, where it is not the main one."""
+    report = device.report
+    if report is None or report.running is None:
+        return None
+    running = report.running
+    told = f"{running.channel}/{running.name} {running.version}"
+    return told if report.variant == "main" else f"{told} {report.variant}"
 
 
 def whole(device: DeviceView, now: float | None) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +12,11 @@ import typer
 from edgeloop.cli.amounts import number
 from edgeloop.cli.connect import FLEET, FleetOption, connect
 from edgeloop.cli.device_table import COLUMNS, in_order, row, whole
+from edgeloop.cli.factory import factories
+from edgeloop.cli.invitations import about, write
+from edgeloop.cli.labels import told_labels
 from edgeloop.cli.output import Format, FormatOption, fields, many, show, table
+from edgeloop.fleet.clients import Clients
 
 if TYPE_CHECKING:
     from edgeloop.fleet.client import FleetClient
@@ -22,6 +26,7 @@ fleets = typer.Typer(
     help="The control plane: up, stop, status, tokens, audit.", no_args_is_help=True
 )
 TLS = "https, which is what a new folder begins with; --no-tls for a terminator in front."
+CLIENTS = "Certificates of TLS for devices, beside their signatures: given by the control plane."
 TLS_NAME = "One more DNS name or address by which devices ask; it stays in the certificate."
 INVITATION = "Write all that a device needs to this file: server, token, model, root, authority."
 LONGEST = 87_600  # hours that a token can be used: ten years
@@ -30,6 +35,7 @@ Folder = Annotated[Path, typer.Option("--folder", help="Database, operator token
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
+    fleets.add_typer(factories, name="factory")
     app.add_typer(fleets, name="fleet")
 
 
@@ -53,6 +59,7 @@ def up(
     tls_key: Annotated[
         Path | None, typer.Option(help="Its private key, where that is in another file.")
     ] = None,
+    client_certificates: Annotated[Clients, typer.Option(help=CLIENTS)] = Clients.OFF,
     poll: Annotated[
         float,
         typer.Option(
@@ -74,7 +81,7 @@ def up(
     from edgeloop.loop.file import load_loop
 
     checked = load_loop(loop)
-    own = Tls(cert=tls_cert, key=tls_key, names=tuple(tls_name or ()))
+    own = Tls(cert=tls_cert, key=tls_key, names=tuple(tls_name or ()), clients=client_certificates)
     settings = Settings(
         folder=folder,
         repository=checked.path(checked.settings.release.repository),
@@ -147,32 +154,16 @@ def token(
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Make a one-time enrolment token, or an invitation: one file with all that a device needs."""
-    labels = _told_labels(label or [])  # looked at before anybody is asked
+    labels = told_labels(label or [])  # looked at before anybody is asked
     client = connect(fleet)
-    about = _about(client, loop, server) if invitation else {}
+    told_by = about(client, loop, server) if invitation else {}
     made = client.create_token(labels, hours * 3600, model=model, channel=channel)
     if invitation is None:
         show(made.model_dump(), form, made.token)
         return
-    from edgeloop.agent.invitation import Invitation, write
-
-    about |= {"model": model} if model else {}
-    write(Invitation(token=made.token, channel=channel, **about), invitation)
+    write(told_by, made, model, channel, invitation)
     told = {"invitation": str(invitation), "expires": made.expires}
     show(told, form, f"{invitation} is for one device; bring it there by a way that you trust")
-
-
-def _about(client: FleetClient, loop: Path, server: str) -> dict[str, str]:
-    """What an invitation says beside the token."""
-    from edgeloop.loop.file import load_loop
-    from edgeloop.release.repository import Repository
-
-    checked = load_loop(loop)
-    release = checked.settings.release
-    repository = Repository(checked.path(release.repository), checked.path(release.keys))
-    ca = client.ca.read_text() if client.ca else ""
-    root = repository.root().decode()
-    return {"server": server or client.url, "model": checked.name, "root": root, "ca": ca}
 
 
 @fleets.command()
@@ -195,21 +186,3 @@ def audit(
 
 def _lines(client: FleetClient, after: int, last: int | None) -> Iterable[AuditLine]:
     return client.audit(after) if last is None else client.newest_audit(last, after)
-
-
-def _told_labels(texts: Sequence[str]) -> dict[str, str]:
-    from pydantic import TypeAdapter, ValidationError
-
-    from edgeloop.agent.settings import labels
-    from edgeloop.errors import OverrideError
-    from edgeloop.protocol.messages import Labels
-
-    told = labels(texts)
-    try:
-        return TypeAdapter(Labels).validate_python(told)
-    except ValidationError as error:
-        raise OverrideError(
-            "--label",
-            "must be name=value: up to 64 of A-Z a-z 0-9 . _ -, and up to 128 without , and =",
-            got=", ".join(ascii(text) for text in texts)[:200],
-        ) from error

@@ -135,7 +135,7 @@ def _row(finding: Finding) -> tuple[str, ...]:
     value = "" if finding.value is None else f"{finding.value:.6g} {finding.unit}".rstrip()
     interval = " to ".join(f"{end:.4g}" for end in finding.interval or ())
     told = (finding.limit, finding.reason) if finding.limit else (finding.reason or "none",)
-    return (finding.check, finding.verdict, value, interval, ", ".join(filter(None, told)))
+    return (finding.title, finding.verdict, value, interval, ", ".join(filter(None, told)))
 
 
 def _released(result: RunResult) -> str:

@@ -29,6 +29,10 @@ def start(
         int | None, typer.Option(min=1, help="Which release; without it the newest listed.")
     ] = None,
     loop: Annotated[Path, typer.Option(help="The loop file.")] = Path("loop.yaml"),
+    name: Annotated[
+        str, typer.Option(help="Of a payload, see `release payload`; without it the loop's model.")
+    ] = "",
+    channel: Annotated[str, typer.Option(help="Of it; without it the loop's.")] = "",
     draft: Annotated[bool, typer.Option(help="Only make it; `rollout resume` starts it.")] = False,
     fleet: FleetOption = FLEET,
     form: FormatOption = Format.TEXT,
@@ -40,13 +44,12 @@ def start(
 
     checked = load_loop(loop)
     release = checked.settings.release
-    listed = read_list(checked.path(release.repository), checked.name, release.channel).releases
+    name, channel = name or checked.name, channel or release.channel
+    listed = read_list(checked.path(release.repository), name, channel).releases
     if not listed:
-        raise NotListedError(
-            f"{release.channel}/{checked.name}", "has no release yet", todo="Run `edgeloop run`"
-        )
+        raise NotListedError(f"{channel}/{name}", "has no release yet", todo="Run `edgeloop run`")
     chosen = listed[-1].version if version is None else version
-    made = connect(fleet).create_rollout(checked.name, release.channel, chosen, start=not draft)
+    made = connect(fleet).create_rollout(name, channel, chosen, start=not draft)
     _say(made, form, plan=True)
 
 
@@ -71,7 +74,9 @@ def show_rollout(
         return
     _say(view, form, plan=True)
     rows = [job.model_dump(mode="json") for job in view.jobs]
-    table(rows, ("device_name", "group", "stage", "state", "reason"), form, "no devices")
+    columns = ("device_name", "group", "stage", "state", "reason", "waiting")
+    waits = any(job.waiting for job in view.jobs)
+    table(rows, columns if waits else columns[:-1], form, "no devices")
 
 
 @rollouts.command()
@@ -123,6 +128,9 @@ def _say(view: RolloutView, form: Format, *, plan: bool = False) -> None:
     reason = f" ({view.reason})" if view.reason else ""
     counts = f", {_counts(view)}" if view.counts else ""
     lines = [f"{text}{reason}{counts}"]
+    if set(view.variants) - {"main"}:
+        each = sorted(view.variants.items())
+        lines.append(f"  variants: {', '.join(f'{name} on {n}' for name, n in each)}")
     if plan:
         lines += [f"  release {view.digest}", *_groups(view)]
         lines += [f"  warning: {warning}" for warning in view.warnings]

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from edgeloop.errors import EdgeloopError
+from edgeloop.fleet.clients import Clients
 from edgeloop.fleet.server import serve
 from edgeloop.fleet.settings import DATABASE_VARIABLE, Settings, Tls
 
@@ -55,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tls-cert", type=Path, help="chain in PEM (one of its own authority)")
     parser.add_argument("--tls-key", type=Path, help="its private key (in the same file)")
     parser.add_argument("--tls-name", action="append", default=[], help="name in the certificate")
+    parser.add_argument(
+        "--client-certificates", type=Clients, choices=list(Clients), default=Clients.OFF,
+        help="that devices show (off)",
+    )  # fmt: skip
     parser.add_argument("--poll-seconds", type=_poll, default=5.0, help="for devices (5)")
     parser.add_argument("--tick-seconds", type=_tick, default=1.0, help="between ticks (1)")
     parser.add_argument(
@@ -66,7 +71,10 @@ def _parser() -> argparse.ArgumentParser:
 def _tls(given: argparse.Namespace) -> Tls | None:
     wanted = given.tls or given.tls_cert
     names = tuple(given.tls_name)
-    return Tls(cert=given.tls_cert, key=given.tls_key, names=names) if wanted else None
+    if not wanted:
+        return None
+    clients = given.client_certificates
+    return Tls(cert=given.tls_cert, key=given.tls_key, names=names, clients=clients)
 
 
 def _port(text: str) -> int:

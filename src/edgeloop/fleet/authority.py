@@ -1,7 +1,7 @@
 """A control plane's private certificate authority, and the certificate that it serves with.
 
-The authority vouches for this one control plane and for nothing else: not for releases, which are
-signed by keys of their own, nor for devices, whose requests are signed.
+The authority vouches for this one control plane, and where that is wanted for the connections of
+its devices; not for releases, which are signed by keys of their own.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgeloop import durable
-from edgeloop.errors import CertificateError
+from edgeloop.errors import CertificateError, ProtocolError
 
 CA, CA_KEY, SERVER = "ca.pem", "ca-key.pem", "server.pem"
 CA_LIVES = timedelta(days=20 * 365)  # devices hold it: a new one must be brought to each
 SERVER_LIVES = timedelta(days=365)
+DEVICE_LIVES = timedelta(days=30)
 RENEWED_BEFORE = timedelta(days=60)  # of its end
 EARLIER = timedelta(days=1)  # for clocks that are behind
 ALWAYS = ("localhost", "127.0.0.1")
@@ -33,6 +35,7 @@ KEY_USES = (
 )  # fmt: skip
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey
+PublicKey: TypeAlias = ec.EllipticCurvePublicKey
 
 
 class Authority:
@@ -59,6 +62,29 @@ class Authority:
             durable.write(path, self._issued(wanted | had, at), mode=0o600)
         return path
 
+    def device(self, device: str, request: str, now: float) -> x509.Certificate:
+        """A short-lived certificate with which a device may connect; it serves as nothing else.
+
+        Raises:
+            ProtocolError: ``request`` is no certificate signing request with a P-256 key.
+            CertificateError: a file of the folder is broken, or a key is missing.
+        """
+        at = datetime.fromtimestamp(now, UTC)
+        public, (ca_key, ca) = _requested(request), self._own(at)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, device)])
+        return (
+            _draft(subject, ca.subject, public, at, DEVICE_LIVES)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_uses("digital_signature"), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
+            .sign(ca_key, hashes.SHA256())
+        )
+
+    def certificate(self, now: float) -> Path:
+        """The file with the authority's own certificate, made where there is none."""
+        self._own(datetime.fromtimestamp(now, UTC))
+        return self.ca
+
     def _issued(self, names: set[str], at: datetime) -> bytes:
         ca_key, ca = self._own(at)
         key = ec.generate_private_key(ec.SECP256R1())
@@ -66,7 +92,7 @@ class Authority:
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in sorted(names)])
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
         certificate = (
-            _draft(subject, ca.subject, key, at, SERVER_LIVES)
+            _draft(subject, ca.subject, key.public_key(), at, SERVER_LIVES)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_uses("digital_signature"), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -95,7 +121,7 @@ def _signed_by_itself(key: Key, at: datetime) -> bytes:
     serial = f"{x509.random_serial_number():x}"[:8]  # two control planes are told apart
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"edgeloop authority {serial}")])
     certificate = (
-        _draft(name, name, key, at, CA_LIVES)
+        _draft(name, name, key.public_key(), at, CA_LIVES)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_uses("key_cert_sign", "crl_sign"), critical=True)
         .sign(key, hashes.SHA256())
@@ -104,18 +130,31 @@ def _signed_by_itself(key: Key, at: datetime) -> bytes:
 
 
 def _draft(
-    subject: x509.Name, issuer: x509.Name, key: Key, at: datetime, lives: timedelta
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, at: datetime, lives: timedelta
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(at - EARLIER)
         .not_valid_after(at + lives)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
+
+
+def _requested(request: str) -> PublicKey:
+    """The key of a request that its holder signed."""
+    rule = "must be signed by the P-256 key that it is for, in PEM"
+    try:
+        found = x509.load_pem_x509_csr(request.encode())
+        key = found.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise ProtocolError("certificate request", rule) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not found.is_signature_valid:
+        raise ProtocolError("certificate request", rule)
+    return key
 
 
 def _uses(*of: str) -> x509.KeyUsage:

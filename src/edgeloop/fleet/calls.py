@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from edgeloop.errors import EdgeloopError, SignatureError, UnauthorizedError
+from edgeloop.errors import EdgeloopError, RevokedError, SignatureError, UnauthorizedError
+from edgeloop.fleet import audit
+from edgeloop.fleet.events import Event
 from edgeloop.fleet.models import DeviceRow, NonceRow
 from edgeloop.fleet.plane import Plane
 from edgeloop.protocol import signatures
-from edgeloop.protocol.keys import read_public
+from edgeloop.protocol.keys import fingerprint, read_public
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from edgeloop.protocol.keys import PublicKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
 
-    def verify(self, key: Ed25519PublicKey, now: float) -> signatures.Signed:
+    def verify(self, key: PublicKey, now: float) -> signatures.Signed:
         """Check the signature; see :func:`signatures.verify`."""
         return signatures.verify(key, self.method, self.url, self.headers, self.body, now)
 
@@ -38,43 +40,68 @@ class Call:
 def by_device(plane: Plane, signed: signatures.Signed) -> Iterator[tuple[Session, DeviceRow]]:
     """A transaction in which a known device acts, as that device and no other.
 
+    Where its next key signed, that is its key from now on.
+
     Raises:
         SignatureError: the signature was used before.
+        RevokedError: it was revoked meanwhile.
     """
     with acting(plane, signed) as session:
         device = session.get_one(DeviceRow, signed.key_id)
-        device.last_seen = plane.clock.now()
+        _refuse_unheard(device)
+        now = device.last_seen = plane.clock.now()
+        if device.next_key and fingerprint(read_public(device.next_key)) == signed.fingerprint:
+            _change_key(session, device, device.next_key, now)
         yield session, device
+
+
+def _change_key(session: Session, device: DeviceRow, pem: str, now: float) -> None:
+    was, actor = fingerprint(read_public(device.public_key)), f"device:{device.id}"
+    device.public_key, device.next_key, device.rotate = pem, None, False
+    detail = {"from": was, "to": fingerprint(read_public(pem))}
+    audit.write(session, now, actor, Event.DEVICE_KEY_CHANGED, actor, detail)
 
 
 def identify(plane: Plane, call: Call) -> signatures.Signed:
     """Who signed this, without asking whether it was seen before. Reads only.
 
     Raises:
-        UnauthorizedError: no such device, or it is decommissioned.
+        UnauthorizedError: no such device, or it is not listened to any more.
         SignatureError: it is not signed, or the signature does not hold.
     """
-    device = claimed(plane, call.headers)
-    return call.verify(read_public(device.public_key), plane.clock.now())
+    device, now = claimed(plane, call.headers), plane.clock.now()
+    try:
+        return call.verify(read_public(device.public_key), now)
+    except SignatureError:
+        if device.next_key is None:
+            raise
+    return call.verify(read_public(device.next_key), now)
 
 
 def claimed(plane: Plane, headers: Mapping[str, str]) -> DeviceRow:
     """The device that a request says it is by; asked before its body is read.
 
     Raises:
-        UnauthorizedError: no such device, or it is decommissioned.
+        UnauthorizedError: no such device.
+        RevokedError: an operator decided to listen to it no more.
         SignatureError: it is not signed.
     """
     key_id = signatures.key_id_of(headers)
     with plane.database.read() as session:
         device = session.get(DeviceRow, key_id)
-    if device is None or device.decommissioned:
-        raise UnauthorizedError(
-            f"device {key_id}",
-            "must be enrolled here" if device is None else "must not be decommissioned",
-            todo="Enrol it with a new token",
-        )
+    if device is None:
+        todo = "Enrol it with a new token"
+        raise UnauthorizedError(f"device {key_id}", "must be enrolled here", todo=todo)
+    _refuse_unheard(device)
     return device
+
+
+def _refuse_unheard(device: DeviceRow) -> None:
+    thing, todo = f"device {device.id}", "Enrol it with a new token"
+    if device.decommissioned:
+        raise RevokedError(thing, "must not be decommissioned", todo=todo)
+    if device.revoked:
+        raise RevokedError(thing, "must not be revoked", todo=f"{todo} and --new-key")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode
@@ -21,6 +21,8 @@ from edgeloop.errors import (
 from edgeloop.fleet.views import (
     AuditLine,
     DeviceView,
+    FactoryOrder,
+    FactoryView,
     Health,
     Note,
     PinOrder,
@@ -30,6 +32,7 @@ from edgeloop.fleet.views import (
     SampleOrder,
     SampleRequestView,
     SampleView,
+    SerialsOrder,
     TokenOrder,
     TokenView,
     WindowView,
@@ -159,6 +162,36 @@ class FleetClient:
         """Listen to this device no more, for ever."""
         return self._ask(DeviceView, "POST", _device(key, "decommission"))
 
+    def revoke(self, key: str) -> DeviceView:
+        """Refuse all that this device says, until it is enrolled again."""
+        return self._ask(DeviceView, "POST", _device(key, "revoke"))
+
+    def rotate(self, key: str) -> DeviceView:
+        """Let this device make itself a new key."""
+        return self._ask(DeviceView, "POST", _device(key, "rotate"))
+
+    def release_claim(self, key: str) -> DeviceView:
+        """Let this device's serial number be claimed once more."""
+        return self._ask(DeviceView, "POST", _device(key, "release-claim"))
+
+    def factories(self) -> list[FactoryView]:
+        """Every factory, by name."""
+        return self._ask(list[FactoryView], "GET", "/v1/factories")
+
+    def add_factory(self, **told: object) -> FactoryView:
+        """Let devices of a factory claim a place; the fields of :class:`FactoryOrder`."""
+        return self._ask(FactoryView, "POST", "/v1/factories", _order(FactoryOrder, **told))
+
+    def list_serials(self, factory: str, lines: Sequence[Mapping[str, Json]]) -> FactoryView:
+        """Serial numbers that may claim, up to 500 at once."""
+        path = f"/v1/factories/{quote(factory, safe='')}/serials"
+        return self._ask(FactoryView, "POST", path, _order(SerialsOrder, lines=list(lines)))
+
+    def revoke_factory(self, factory: str) -> FactoryView:
+        """Let no further device of this factory claim; those that did stay."""
+        path = f"/v1/factories/{quote(factory, safe='')}/revoke"
+        return self._ask(FactoryView, "POST", path)
+
     def create_token(
         self,
         labels: Mapping[str, str] | None = None,
@@ -166,9 +199,13 @@ class FleetClient:
         *,
         model: str | None = None,
         channel: str = "stable",
+        renews: str | None = None,
     ) -> TokenView:
-        """A one-time enrolment token; with ``model`` for a device of that model alone."""
-        told = {"labels": dict(labels or {}), "model": model, "channel": channel}
+        """A one-time enrolment token; with ``model`` for a device of that model alone.
+
+        With ``renews`` it is for that device, which keeps its history.
+        """
+        told = {"labels": dict(labels or {}), "model": model, "channel": channel, "renews": renews}
         order = _order(TokenOrder, **told, valid_seconds=valid_seconds)
         return self._ask(TokenView, "POST", "/v1/tokens", order)
 

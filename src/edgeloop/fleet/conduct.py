@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from edgeloop.errors import ConflictError, NotFoundError
-from edgeloop.fleet import audit, rollout, verbs
+from edgeloop.fleet import audit, followed, rollout, verbs
 from edgeloop.fleet.events import Event
-from edgeloop.fleet.models import DeviceRow, JobRow, RolloutRow
+from edgeloop.fleet.models import DeviceRow, FollowedRow, JobRow, RolloutRow
 from edgeloop.fleet.overview import counts
 from edgeloop.fleet.plane import Plane
 from edgeloop.fleet.signals import device_labels
@@ -92,6 +92,7 @@ def _add(
         plan=line.plan.model_dump(mode="json"),
         targets=list(line.targets),
         needs=list(line.needs),
+        alternatives=[list(one) for one in line.alternatives],
         state=RolloutState.DRAFT,
         reason="",
         opened=[-1] * len(line.plan.groups),
@@ -120,7 +121,7 @@ def start(session: Session, row: RolloutRow, actor: str, now: float) -> None:
     """
     _only_one(session, row)
     _move(session, row, Verb.START, actor, now)
-    devices = [_device(one) for one in session.scalars(select(DeviceRow))]
+    devices = [_device(one, also) for one, also in followed.beside(session, row)]
     enlisted = rollout.enlist(_rollout(row), devices)
     if not enlisted.jobs:
         skipped = "".join(f"; {device} is {why}" for device, why in enlisted.skipped)
@@ -274,11 +275,11 @@ def tick_for(session: Session, device: DeviceRow, now: float) -> int:
             ),
         )
     )
-    known = _device(device)
+    said = {(one.name, one.channel): one for one in followed.rows(session, device)}
     ended = [
         row
         for row, job in session.execute(query).all()
-        if rollout.settle(_rollout(row), _job(job), known, now)
+        if rollout.settle(_rollout(row), _job(job), _device(device, _of(row, device, said)), now)
     ]
     return sum(advance(session, row, now) for row in ended)
 
@@ -298,10 +299,9 @@ def advance(session: Session, row: RolloutRow, now: float) -> int:
 
 def _decide(session: Session, row: RolloutRow, now: float) -> list[rollout.Decision]:
     session.flush()
-    query = select(DeviceRow).join(JobRow, JobRow.device_id == DeviceRow.id)
-    members = session.scalars(query.where(JobRow.rollout_id == row.id))
-    devices = {one.id: _device(one) for one in members}
     jobs = [_job(job) for job in _jobs(session, row)]
+    members = followed.beside(session, row, members=True)
+    devices = {one.id: _device(one, also) for one, also in members}
     return rollout.decide(_rollout(row), jobs, devices, now)
 
 
@@ -336,10 +336,16 @@ def _carry_out(
 
 
 def _offer(session: Session, job: JobRow, now: float) -> None:
-    older = select(JobRow).where(
-        JobRow.device_id == job.device_id,
-        JobRow.state == JobState.IN_PROGRESS,
-        JobRow.rollout_id != job.rollout_id,
+    this = session.get_one(RolloutRow, job.rollout_id)
+    older = (
+        select(JobRow)
+        .join(RolloutRow, RolloutRow.id == JobRow.rollout_id)
+        .where(
+            JobRow.device_id == job.device_id,
+            JobRow.state == JobState.IN_PROGRESS,
+            JobRow.rollout_id != job.rollout_id,
+            RolloutRow.name == this.name,  # what else it follows goes its own way
+        )
     )
     for other in session.scalars(older):
         _end(
@@ -378,8 +384,10 @@ def _note_job(session: Session, job: JobRow, now: float) -> None:
 
 def _note_not_back(session: Session, row: RolloutRow, job: JobRow, now: float) -> None:
     """Say that a device did not go back, and what it says that it runs instead."""
-    report = session.get_one(DeviceRow, job.device_id).report
-    running = Report.model_validate(report).running if report else None
+    device = session.get_one(DeviceRow, job.device_id)
+    said = {(one.name, one.channel): one for one in followed.rows(session, device)}
+    report = _device(device, _of(row, device, said)).report
+    running = report.running if report else None
     detail: dict[str, Json] = {
         "rollout": row.id,
         "undoes": row.undoes,
@@ -410,6 +418,7 @@ def _rollout(row: RolloutRow) -> rollout.Rollout:
         opened=tuple(row.opened),
         targets=tuple(row.targets),
         needs=tuple(row.needs),
+        alternatives=tuple(tuple(one) for one in row.alternatives),
         undoes=row.undoes,
     )
 
@@ -425,7 +434,10 @@ def _job(row: JobRow) -> rollout.Job:
     )
 
 
-def _device(row: DeviceRow) -> rollout.Device:
+def _device(row: DeviceRow, also: FollowedRow | None) -> rollout.Device:
+    """A device as it follows its model, or ``also``."""
+    if also is not None:
+        return _also(row, also)
     return rollout.Device(
         id=row.id,
         model=row.model,
@@ -434,16 +446,46 @@ def _device(row: DeviceRow) -> rollout.Device:
         target=row.target,
         runtimes=tuple(row.runtimes),
         barred=_barred(row),
-        gone=row.decommissioned or row.pinned is not None,
+        gone=row.decommissioned or row.revoked or row.pinned is not None,
         report=Report.model_validate(row.report) if row.report else None,
         reported=row.reported,
         changed=row.changed,
     )
 
 
-def _barred(row: DeviceRow) -> str:
+def _also(row: DeviceRow, also: FollowedRow) -> rollout.Device:
+    """A pin is of the model alone."""
+    said = followed.as_report(row, also)
+    return rollout.Device(
+        id=row.id,
+        model=also.name,
+        channel=also.channel,
+        labels=device_labels(row),
+        target=row.target,
+        runtimes=said.runtimes,
+        barred=_gone(row) or ("on hold" if row.hold else ""),
+        gone=bool(_gone(row)),
+        report=said,
+        reported=also.reported,
+        changed=also.changed,
+    )
+
+
+def _of(
+    row: RolloutRow, device: DeviceRow, said: Mapping[tuple[str, str], FollowedRow]
+) -> FollowedRow | None:
+    return None if device.model == row.name else said.get((row.name, row.channel))
+
+
+def _gone(row: DeviceRow) -> str:
     if row.decommissioned:
         return "decommissioned"
+    return "revoked" if row.revoked else ""
+
+
+def _barred(row: DeviceRow) -> str:
+    if gone := _gone(row):
+        return gone
     if row.pinned is not None:
         return f"pinned to release {row.pinned['version']}"
     if row.model is None:

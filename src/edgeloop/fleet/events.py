@@ -9,6 +9,15 @@ class Event(StrEnum):
     OPERATOR_CREATED = "operator.created"
     TOKEN_CREATED = "token.created"  # noqa: S105  (the name of an event)
     DEVICE_ENROLLED = "device.enrolled"
+    DEVICE_ENROLLED_AGAIN = "device.enrolled_again"  # with its history, by a token for it alone
+    DEVICE_CLAIMED = "device.claimed"  # by its factory certificate
+    DEVICE_CLAIM_FREED = "device.claim_freed"  # its serial number may be claimed once more
+    DEVICE_ROTATION_ASKED = "device.rotation_asked"
+    DEVICE_KEY_CHANGED = "device.key_changed"  # the first use of the next key
+    DEVICE_REVOKED = "device.revoked"
+    FACTORY_ADDED = "factory.added"
+    FACTORY_LISTED = "factory.listed"  # serial numbers that may claim
+    FACTORY_REVOKED = "factory.revoked"
     DEVICE_STATE = "device.state"  # a report changed the state or what is running
     DEVICE_BEGAN_AGAIN = "device.began_again"  # its moves restarted: it lost its progress
     DEVICE_MODEL = "device.model"  # it follows another model or channel than was known

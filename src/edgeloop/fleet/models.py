@@ -25,6 +25,9 @@ class DeviceRow(Table):
     id: Mapped[str] = mapped_column(primary_key=True)  # the public key's fingerprint
     name: Mapped[str] = mapped_column(unique=True)
     public_key: Mapped[str]
+    next_key: Mapped[str | None]  # speaks for it too, and alone from its first use on
+    rotate: Mapped[bool]  # an operator wants it to have a new key
+    revoked: Mapped[bool]  # not listened to until it is enrolled again
     model: Mapped[str | None]  # which it follows; None while an older agent has not said it
     channel: Mapped[str | None]  # None where ``model`` is
     labels: Mapped[dict[str, Any]]
@@ -46,6 +49,20 @@ class DeviceRow(Table):
     decommissioned: Mapped[bool]
 
 
+class FollowedRow(Table):
+    """What a device says of one thing that it follows beside its model."""
+
+    __tablename__ = "followed"
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    channel: Mapped[str]
+    kind: Mapped[str]  # of payload
+    report: Mapped[dict[str, Any]]
+    reported: Mapped[float]  # when the last report came
+    changed: Mapped[float]  # when the last report that said something new came
+
+
 class TokenRow(Table):
     """A one-time enrolment token, by its sha256."""
 
@@ -58,6 +75,35 @@ class TokenRow(Table):
     model: Mapped[str | None]  # what its device must follow; None: what the device says
     channel: Mapped[str | None]  # None where ``model`` is
     used_by: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
+    renews: Mapped[str | None]  # the device that it enrols again; None: it makes a new one
+
+
+class FactoryRow(Table):
+    """A factory's authority: devices with a certificate under it may claim a place here."""
+
+    __tablename__ = "factories"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    certificate: Mapped[str]  # PEM
+    model: Mapped[str]
+    channel: Mapped[str]
+    labels: Mapped[dict[str, Any]]
+    listed_only: Mapped[bool]  # only serial numbers that an operator listed
+    revoked: Mapped[bool]
+    created: Mapped[float]
+
+
+class SerialRow(Table):
+    """One device of a factory, listed beforehand or come by itself; claimed once."""
+
+    __tablename__ = "serials"
+
+    factory: Mapped[str] = mapped_column(ForeignKey("factories.name"), primary_key=True)
+    serial: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str | None]  # of the device; None: its serial number
+    labels: Mapped[dict[str, Any]]
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
+    released: Mapped[bool]  # an operator lets it be claimed once more
 
 
 class OperatorRow(Table):
@@ -83,6 +129,7 @@ class RolloutRow(Table):
     plan: Mapped[dict[str, Any]]
     targets: Mapped[list[Any]]
     needs: Mapped[list[Any]]
+    alternatives: Mapped[list[Any]]  # what each variant needs, where they differ
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str]
     opened: Mapped[list[Any]]  # per group the newest open stage; -1 before the first

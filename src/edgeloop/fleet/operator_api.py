@@ -33,6 +33,9 @@ DEVICE_VERBS = {
     "release-hold": operators.release_hold,
     "unpin": operators.unpin,
     "decommission": operators.decommission,
+    "revoke": operators.revoke,
+    "rotate": operators.ask_rotation,
+    "release-claim": operators.release_claim,
 }
 
 

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from edgeloop import durable
 from edgeloop.errors import ConflictError, NotFoundError, UnauthorizedError
 from edgeloop.fleet import audit, conduct
-from edgeloop.fleet.devices import token_hash
+from edgeloop.fleet.enrolment import token_hash
 from edgeloop.fleet.events import Event
-from edgeloop.fleet.models import DeviceRow, OperatorRow, TokenRow
+from edgeloop.fleet.models import DeviceRow, OperatorRow, SerialRow, TokenRow
 from edgeloop.fleet.plane import Plane
 from edgeloop.fleet.views import DeviceView, PinOrder, TokenOrder, TokenView
 from edgeloop.protocol.messages import ReleaseRef, Report
@@ -57,7 +57,15 @@ def who(session: Session, authorization: str) -> str:
 
 
 def create_token(session: Session, order: TokenOrder, actor: str, now: float) -> TokenView:
-    """A new one-time enrolment token; only its hash is kept."""
+    """A new one-time enrolment token; only its hash is kept.
+
+    Raises:
+        NotFoundError, ConflictError: the device that it is to enrol again is none, or was
+            decommissioned.
+    """
+    renews = find(session, order.renews) if order.renews else None
+    if renews is not None:
+        _must_serve(renews)
     token, expires = secrets.token_urlsafe(24), now + order.valid_seconds
     channel = order.channel if order.model else None
     row = TokenRow(
@@ -68,9 +76,11 @@ def create_token(session: Session, order: TokenOrder, actor: str, now: float) ->
         created=now,
         expires=expires,
         used_by=None,
+        renews=renews.id if renews else None,
     )
     session.add(row)
     given = {"labels": order.labels, "model": order.model, "channel": channel, "expires": expires}
+    given |= {"renews": renews.name if renews else None}
     audit.write(session, now, actor, Event.TOKEN_CREATED, f"token:{row.sha256[:12]}", given)
     return TokenView.model_validate({"token": token, **given})
 
@@ -114,6 +124,8 @@ def device_view(row: DeviceRow) -> DeviceView:
         hold=row.hold,
         pinned=ReleaseRef.model_validate(row.pinned) if row.pinned else None,
         decommissioned=row.decommissioned,
+        revoked=row.revoked,
+        rotating=row.rotate or row.next_key is not None,
     )
 
 
@@ -164,6 +176,37 @@ def decommission(session: Session, row: DeviceRow, actor: str, now: float) -> No
     row.decommissioned = True
     _note(session, row, Event.DEVICE_DECOMMISSIONED, actor, now)
     conduct.tick_for(session, row, now)
+
+
+def revoke(session: Session, row: DeviceRow, actor: str, now: float) -> None:
+    """Refuse all that this device says, until it is enrolled again; its offered job is removed."""
+    _must_serve(row)
+    row.revoked, row.next_key = True, None
+    _note(session, row, Event.DEVICE_REVOKED, actor, now)
+    conduct.tick_for(session, row, now)
+
+
+def ask_rotation(session: Session, row: DeviceRow, actor: str, now: float) -> None:
+    """Let this device make itself a new key, when it asks next."""
+    _must_serve(row)
+    row.rotate = True
+    _note(session, row, Event.DEVICE_ROTATION_ASKED, actor, now)
+
+
+def release_claim(session: Session, row: DeviceRow, actor: str, now: float) -> None:
+    """Let this device's serial number be claimed once more, by another key.
+
+    Raises:
+        ConflictError: it was not enrolled by a factory certificate.
+    """
+    line = session.scalar(select(SerialRow).where(SerialRow.device_id == row.id))
+    if line is None:
+        todo = f"`edgeloop device re-enrol {row.name}` gives a token"
+        rule = "must have been claimed by a factory certificate"
+        raise ConflictError(f"device {row.name}", rule, todo=todo)
+    line.released = True
+    detail: dict[str, Json] = {"factory": line.factory, "serial": line.serial}
+    _note(session, row, Event.DEVICE_CLAIM_FREED, actor, now, detail=detail)
 
 
 def _must_serve(row: DeviceRow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from sqlalchemy import func, select
@@ -36,12 +37,12 @@ def view(session: Session, row: RolloutRow) -> RolloutView:
     """One rollout with every job, by group, stage and device."""
     session.flush()
     query = (
-        select(JobRow, DeviceRow.name)
+        select(JobRow, DeviceRow)
         .join(DeviceRow, DeviceRow.id == JobRow.device_id)
         .where(JobRow.rollout_id == row.id)
         .order_by(JobRow.group_index, JobRow.stage_index, DeviceRow.name)
     )
-    jobs = tuple(_job_view(job, name) for job, name in session.execute(query))
+    jobs = tuple(_job_view(job, device, row.digest) for job, device in session.execute(query))
     return _view(row, counts(session, [row.id])[row.id], jobs)
 
 
@@ -55,6 +56,7 @@ def _view(row: RolloutRow, many: dict[JobState, int], jobs: tuple[JobView, ...])
         plan=RolloutPlan.model_validate(row.plan),
         targets=tuple(row.targets),
         needs=tuple(row.needs),
+        alternatives=tuple(tuple(one) for one in row.alternatives),
         state=RolloutState(row.state),
         reason=row.reason,
         opened=tuple(row.opened),
@@ -62,21 +64,32 @@ def _view(row: RolloutRow, many: dict[JobState, int], jobs: tuple[JobView, ...])
         started=row.started,
         ended=row.ended,
         counts=many,
+        variants=Counter(job.variant for job in jobs if job.variant is not None),
         undoes=row.undoes,
         warnings=tuple(row.warnings),
         jobs=jobs,
     )
 
 
-def _job_view(job: JobRow, name: str) -> JobView:
+def _job_view(job: JobRow, device: DeviceRow, digest: str) -> JobView:
+    report = device.report if job.state == JobState.IN_PROGRESS else None
     return JobView(
         device=job.device_id,
-        device_name=name,
+        device_name=device.name,
         group=job.group_index,
         stage=job.stage_index,
         state=JobState(job.state),
         offered=job.offered,
         ended=job.ended,
         reason=job.reason,
+        waiting=report.get("waiting", "") if report else "",
+        variant=_variant(device, digest),
         evidence=job.evidence,
     )
+
+
+def _variant(device: DeviceRow, digest: str) -> str | None:
+    """Which graph of a bundle a device says that it answers with; None: it runs another."""
+    report = device.report or {}
+    running = report.get("running") or {}
+    return str(report.get("variant", "main")) if running.get("digest") == digest else None

@@ -95,7 +95,8 @@ def _tls(tls: Tls | None) -> list[str]:
         return []
     given = {"--tls-cert": tls.cert, "--tls-key": tls.key}
     options = [part for name, path in given.items() if path for part in (name, str(path))]
-    return ["--tls", *options, *(part for name in tls.names for part in ("--tls-name", name))]
+    names = (part for name in tls.names for part in ("--tls-name", name))
+    return ["--tls", *options, *names, "--client-certificates", tls.clients.value]
 
 
 def stop(folder: Path) -> bool:

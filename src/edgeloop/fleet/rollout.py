@@ -81,6 +81,7 @@ class Rollout:
     opened: tuple[int, ...]  # per group the newest open stage; -1 before the first
     targets: tuple[str, ...] = ()  # device classes; empty means any
     needs: tuple[str, ...] = ()  # runtime and program steps that a device must have
+    alternatives: tuple[tuple[str, ...], ...] = ()  # of its variants: all of one will do
     undoes: int | None = None  # the rollout that this one rolls back
 
 
@@ -205,8 +206,11 @@ def _unfit(rollout: Rollout, device: Device) -> str:
     """Why a device cannot take the release, as the device itself would say; empty when it can."""
     if rollout.targets and device.target not in rollout.targets:
         return f"target {device.target} is not among {', '.join(rollout.targets)}"
-    lacks = [need for need in rollout.needs if need not in device.runtimes]
-    return f"it has no {', '.join(lacks)}" if lacks else ""
+    ways = rollout.alternatives or (rollout.needs,)
+    lacking = [[need for need in way if need not in device.runtimes] for way in ways]
+    if not all(lacking):
+        return ""
+    return f"it has no {' or no '.join(', '.join(lacks) for lacks in lacking)}"
 
 
 def decide(
@@ -272,11 +276,25 @@ def settle(rollout: Rollout, job: Job, device: Device, now: float) -> End | None
 
 
 def _late(rollout: Rollout, job: Job, device: Device, now: float) -> End | None:
-    silence = now - max(job.offered or now, device.changed)
+    """A device that says what it waits for is not silent as long as it goes on saying so."""
+    offered, waits = job.offered or now, bool(device.report and device.report.waiting)
+    silence = now - max(offered, device.reported if waits else device.changed)
+    if waits and silence <= rollout.plan.deadline_seconds:
+        return _waited_out(rollout, job, device, now - offered)
     if silence <= rollout.plan.deadline_seconds:
         return None
     limit = f"deadline {rollout.plan.deadline_seconds:g} s"
     reason = f"nothing new from the device for {silence:.0f} s, {limit}"
+    return End(device=job.device, state=JobState.TIMED_OUT, reason=reason)
+
+
+def _waited_out(rollout: Rollout, job: Job, device: Device, passed: float) -> End | None:
+    """Past the deadline of its conditions nothing holds a device back; then it has time to end."""
+    longest = rollout.plan.conditions.deadline_seconds + rollout.plan.deadline_seconds
+    if passed <= longest:
+        return None
+    waiting = device.report.waiting if device.report else ""
+    reason = f"it still waits for {waiting} after {passed:.0f} s, limit {longest:g} s"
     return End(device=job.device, state=JobState.TIMED_OUT, reason=reason)
 
 

@@ -21,8 +21,19 @@ from fastapi import FastAPI, Response
 
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import PortInUseError
-from edgeloop.fleet import blobs, conduct, device_api, faults, operator_api, operators, tls
+from edgeloop.fleet import (
+    blobs,
+    conduct,
+    device_api,
+    factory_api,
+    faults,
+    operator_api,
+    operators,
+    peers,
+    tls,
+)
 from edgeloop.fleet.authority import EVERYWHERE
+from edgeloop.fleet.clients import Clients
 from edgeloop.fleet.database import Database
 from edgeloop.fleet.gate import Gate
 from edgeloop.fleet.plane import Plane
@@ -60,8 +71,10 @@ def create_app(settings: Settings, clock: Clock, listing: Listing | None = None)
         lifespan=_ticking,
     )
     app.state.plane, app.state.ticked, app.state.began = plane, None, clock.monotonic()
-    for router in (device_api.router, device_api.signed_router, operator_api.router, blobs.router):
-        app.include_router(router)
+    for module in (device_api, operator_api, factory_api, blobs):
+        app.include_router(module.router)
+    app.include_router(device_api.signed_router)
+    app.include_router(device_api.first_router)
     app.get("/healthz", tags=["operators"])(_health(app))
     faults.install(app)
     app.add_middleware(Gate, clock=clock)
@@ -155,8 +168,11 @@ def _config(settings: Settings, app: FastAPI, clock: Clock) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE,
         ssl_certfile=cert,
         ssl_keyfile=key,
+        http=peers.PeerProtocol,
     )
     config.load()  # makes the context of TLS
+    if config.ssl is not None and settings.clients is not Clients.OFF:
+        peers.ask_for(config.ssl, settings, clock.now())
     return config
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from edgeloop.fleet.clients import Clients
 from edgeloop.protocol.messages import ChannelList
 
 DATABASE_VARIABLE = "EDGELOOP_DATABASE"  # a URL may bear a password: no place for a command line
@@ -23,6 +24,7 @@ class Tls:
     cert: Path | None = None
     key: Path | None = None  # None where ``cert`` holds it too
     names: tuple[str, ...] = ()
+    clients: Clients = Clients.OFF
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,11 @@ class Settings:
     def tls_folder(self) -> Path:
         """Certificates of its own authority."""
         return self.folder / "tls"
+
+    @property
+    def clients(self) -> Clients:
+        """What devices must show here; a terminator in front has its own rule."""
+        return self.tls.clients if self.tls else Clients.OFF
 
     @property
     def began_with_http(self) -> bool:

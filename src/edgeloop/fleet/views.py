@@ -42,6 +42,8 @@ class DeviceView(Message):
     hold: bool
     pinned: ReleaseRef | None
     decommissioned: bool
+    revoked: bool = False  # not listened to until it is enrolled again
+    rotating: bool = False  # its new key was asked for, or not used yet
 
 
 class PinOrder(Message):
@@ -62,6 +64,7 @@ class TokenOrder(Message):
     labels: Labels = Field(default_factory=dict)
     model: Name | None = None
     channel: Name = "stable"  # of ``model``
+    renews: str | None = None  # name or id of the device that it enrols again; None: a new one
     valid_seconds: Annotated[float, Field(gt=0)] = 86_400
 
 
@@ -72,7 +75,49 @@ class TokenView(Message):
     labels: dict[str, str]
     model: str | None = None
     channel: str | None = None
+    renews: str | None = None
     expires: float
+
+
+class FactoryOrder(Message):
+    """Let devices with a certificate under this authority claim a place."""
+
+    name: Name
+    certificate: Annotated[str, Field(max_length=16 << 10)]  # PEM
+    model: Name
+    channel: Name = "stable"
+    labels: Labels = Field(default_factory=dict)
+    listed_only: bool = False  # only serial numbers that are listed
+
+
+class FactoryView(Message):
+    """A factory, with how many of its devices are listed, and how many claimed."""
+
+    name: str
+    subject: str  # of the authority's certificate
+    ends: float  # Unix seconds
+    model: str
+    channel: str
+    labels: dict[str, str]
+    listed_only: bool
+    revoked: bool
+    created: float
+    listed: int
+    claimed: int
+
+
+class SerialLine(Message):
+    """One device that a factory made."""
+
+    serial: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+    name: Name | None = None  # of the device; None: its serial number
+    labels: Labels = Field(default_factory=dict)
+
+
+class SerialsOrder(Message):
+    """Serial numbers that may claim; one that is listed already is told anew."""
+
+    lines: Annotated[tuple[SerialLine, ...], Field(min_length=1, max_length=500)]
 
 
 class RolloutOrder(Message):
@@ -102,6 +147,8 @@ class JobView(Message):
     offered: float | None
     ended: float | None
     reason: str
+    waiting: str = ""  # what the device says that it waits for, while its job is in progress
+    variant: str | None = None  # which graph of this release answers there; None: another release
     evidence: dict[str, Any]
 
 
@@ -116,6 +163,7 @@ class RolloutView(Message):
     plan: RolloutPlan
     targets: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    alternatives: tuple[tuple[str, ...], ...] = ()
     state: RolloutState
     reason: str
     opened: tuple[int, ...]  # per group the newest open stage; -1 before the first
@@ -123,6 +171,7 @@ class RolloutView(Message):
     started: float | None
     ended: float | None
     counts: dict[JobState, int]
+    variants: dict[str, int] = Field(default_factory=dict)  # devices by ``variant`` of its job
     undoes: int | None = None  # the rollout that this one rolls back
     warnings: tuple[str, ...] = ()  # what the plan does otherwise than it seems, since the start
     jobs: tuple[JobView, ...] = ()

@@ -15,14 +15,37 @@ from edgeloop.errors import LoopFileError, OverrideError, UnknownPluginError
 from edgeloop.loop.faults import Fault, broken, told
 from edgeloop.loop.written import read
 from edgeloop.protocol import stages
-from edgeloop.protocol.messages import Abort, Group, Name, Probation, RolloutPlan, Stage
-from edgeloop.quantities import Milliseconds, Seconds
+from edgeloop.protocol.messages import (
+    Abort,
+    Asks,
+    Conditions,
+    Group,
+    Name,
+    Probation,
+    RolloutPlan,
+    Stage,
+)
+from edgeloop.quantities import Milliseconds, Seconds, Size
+from edgeloop.release.bundle import MAIN, UsedWhen, VariantName
 
 Params = dict[str, Any]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _not_main(name: str) -> str:
+    if name == MAIN:
+        raise ValueError(f"must not be {MAIN!r}, which is what `passes` make")
+    return name
+
+
+def _names_differ(variants: tuple[Variant, ...]) -> tuple[Variant, ...]:
+    names = [one.name for one in variants]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"must have names of their own, got {twice[0]!r} twice")
+    return variants
 
 
 class Data(_Section):
@@ -71,6 +94,19 @@ class _Abort(Abort):
     model_config = STRICT
 
 
+class _Conditions(Asks):
+    """When a device takes the release up."""
+
+    model_config = STRICT
+
+    deadline: Annotated[Seconds, Field(gt=0)] = 7 * 86_400  # after which nothing holds it back
+
+    def signed(self) -> Conditions:
+        """As the plan has them."""
+        asks = self.model_dump(exclude={"deadline"})
+        return Conditions(**asks, deadline_seconds=self.deadline)
+
+
 class Rollout(_Section):
     """Who gets a release, in what order, and when to stop; becomes the signed plan."""
 
@@ -83,6 +119,21 @@ class Rollout(_Section):
         _Abort(of="FAILED", over=5, min_executed=1),
         _Abort(of="TIMED_OUT", over=20, min_executed=4),
     )
+    conditions: _Conditions = _Conditions()
+    urgent: Annotated[
+        bool,
+        Field(
+            description="For a security fix: sets every condition aside, those of a device's own"
+            ' settings and a user\'s "not now" too. A limit of bandwidth stays.'
+        ),
+    ] = False
+    bandwidth: Annotated[
+        Annotated[Size, Field(ge=1024)] | None,
+        Field(description="Bytes per second at which one device may fetch files."),
+    ] = None
+    postpone: Annotated[
+        Seconds, Field(ge=0, description='The longest "not now" of a user; 0 allows none.')
+    ] = 86_400
 
     def plan(self) -> RolloutPlan:
         """The document that is signed with the release."""
@@ -93,7 +144,61 @@ class Rollout(_Section):
             min_answers=self.min_answers,
             probation=Probation(**self.probation.model_dump()),
             abort=tuple(Abort(**rule.model_dump()) for rule in self.abort),
+            conditions=self.conditions.signed(),
+            urgent=self.urgent,
+            bandwidth=self.bandwidth,
+            postpone_seconds=self.postpone,
         )
+
+
+class When(_Section):
+    """When a device may use a variant; what is not said is no condition."""
+
+    free_memory: (
+        Annotated[Size, Field(gt=0, description="At least so much, when it is loaded.")] | None
+    ) = None
+    battery: (
+        Annotated[
+            float,
+            Field(gt=0, le=100, description="Percent, at least; a device that charges has enough."),
+        ]
+        | None
+    ) = None
+    temperature: (
+        Annotated[float, Field(ge=-50, le=200, description="Degrees Celsius, at most.")] | None
+    ) = None
+    accelerator: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]{0,32}$",
+            description="Runs on it, and only where the device has it: `cuda`, `tensorrt`,"
+            " `openvino`, `coreml` ..., as ONNX Runtime calls its execution providers.",
+        ),
+    ] = ""
+
+    def conditions(self) -> UsedWhen:
+        """As the bundle tells devices."""
+        return UsedWhen(
+            free_memory_mb=None if self.free_memory is None else self.free_memory / 1e6,
+            battery_percent=self.battery,
+            temperature_c=self.temperature,
+            accelerator=self.accelerator,
+        )
+
+
+class Variant(_Section):
+    """One graph more in the bundle, from the same recipe, preferred to those behind it."""
+
+    name: Annotated[VariantName, AfterValidator(_not_main)]
+    passes: tuple[str | Params, ...] = ()
+    checks: Annotated[
+        dict[str, Any],
+        Field(description="Those of the loop that are held otherwise; the others are as there."),
+    ] = {}
+    when: When = When()
+    tolerance: Annotated[float, Field(gt=0)] | None = None  # None: as the release has it
+    memory_mb: Annotated[float, Field(gt=0)] | None = None
+    latency: Milliseconds | None = None
 
 
 class Drift(_Section):
@@ -140,6 +245,15 @@ class Structure(_Section):
     data: Data
     recipe: Params
     passes: tuple[str | Params, ...] = ()
+    variants: Annotated[
+        tuple[Variant, ...],
+        Field(
+            max_length=8,
+            description="Further graphs in the bundle, the most wanted first. A device uses the"
+            " first whose conditions hold, and what `passes` make where none does.",
+        ),
+        AfterValidator(_names_differ),
+    ] = ()
     targets: Annotated[
         tuple[Name, ...],
         Field(
@@ -161,6 +275,20 @@ class Structure(_Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoopVariant:
+    """One variant, with its plugins made; ``checks`` are all that it must pass."""
+
+    settings: Variant
+    passes: tuple[Any, ...]
+    checks: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What it is called on devices."""
+        return self.settings.name
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoopFile:
     """A valid loop file, with its plugins made. Paths are relative to ``folder``."""
 
@@ -172,6 +300,7 @@ class LoopFile:
     fine_tune: Any  # the recipe as the trigger starts it
     passes: tuple[Any, ...]
     checks: Mapping[str, Any]  # by the name of their findings
+    variants: tuple[LoopVariant, ...] = ()
 
     @property
     def name(self) -> str:
@@ -217,15 +346,16 @@ def parse(content: Mapping[str, Any], folder: Path) -> tuple[LoopFile | None, li
         "split": _plugin("split", *_split(content), faults),
         "recipe": recipe,
         "fine_tune": _plugin("recipe", *_fine_tune(content), faults if recipe else []),
-        "passes": tuple(_plugin("pass", *use, faults) for use in _passes(content, faults)),
-        "checks": _checks(content, faults),
+        "passes": _passes(content, (), faults),
+        "checks": _checks(content.get("checks"), ("checks",), faults),
     }
     if settings is not None and settings.watch.on_drift and not _learns(recipe):
         rule = "needs a recipe that can go on from a model (one with 'start' in its needs)"
         faults.append(Fault(where=("watch", "on_drift"), rule=rule, got=content["recipe"]["use"]))
+    variants = _variants(content, settings.variants if settings else (), faults)
     if settings is None or faults:
         return None, faults
-    return LoopFile(folder=folder, settings=settings, **made), []
+    return LoopFile(folder=folder, settings=settings, **made, variants=variants), []
 
 
 def _learns(recipe: Any) -> bool:
@@ -265,25 +395,50 @@ def _fine_tune(content: Mapping[str, Any]) -> Use:
     return name, {**params, **changed}, ("watch", "on_drift", "recipe")
 
 
-def _passes(content: Mapping[str, Any], faults: list[Fault]) -> list[Use]:
+Where = tuple[str | int, ...]
+
+
+def _passes(section: Any, under: Where, faults: list[Fault]) -> tuple[Any, ...]:
+    """The passes of the file or of a variant, which stands ``under``."""
+    return tuple(_plugin("pass", *use, faults) for use in _passes_used(section, under, faults))
+
+
+def _passes_used(section: Any, under: Where, faults: list[Fault]) -> list[Use]:
     found: list[Use] = []
-    for number, entry in enumerate(content.get("passes") or ()):
+    for number, entry in enumerate(_get(section, "passes") or ()):
+        where = (*under, "passes", number)
         if isinstance(entry, str):
-            found.append((entry, {}, ("passes", number)))
+            found.append((entry, {}, where))
         elif isinstance(entry, dict) and len(entry) == 1:
             ((name, params),) = entry.items()
-            found.append((str(name), params, ("passes", number, str(name))))
+            found.append((str(name), params, (*where, str(name))))
         else:
             rule = "must be the name of a pass, or one name with its parameters"
-            faults.append(Fault(where=("passes", number), rule=rule, got=entry))
+            faults.append(Fault(where=where, rule=rule, got=entry))
     return found
 
 
-def _checks(content: Mapping[str, Any], faults: list[Fault]) -> dict[str, Any]:
+def _variants(
+    content: Mapping[str, Any], settings: Sequence[Variant], faults: list[Fault]
+) -> tuple[LoopVariant, ...]:
+    """Each with its plugins; where the sections have faults, only to find those of the plugins."""
+    written, made = content.get("variants"), []
+    for number, section in enumerate(written if isinstance(written, list) else ()):
+        where = ("variants", number)
+        passes = _passes(section, where, faults)
+        own = _get(section, "checks") or {}
+        both = {**(content.get("checks") or {}), **own} if isinstance(own, dict) else own
+        checks = _checks(both, (*where, "checks"), faults if own else [])
+        if number < len(settings):
+            made.append(LoopVariant(settings=settings[number], passes=passes, checks=checks))
+    return tuple(made)
+
+
+def _checks(section: Any, under: Where, faults: list[Fault]) -> dict[str, Any]:
     """The checks by their own names; where one stands several times, by what tells it apart."""
-    written, found = content.get("checks") or {}, dict[str, Any]()
+    written, found = section or {}, dict[str, Any]()
     for key, params in written.items() if isinstance(written, dict) else ():
-        name, where = str(key), ("checks", str(key))
+        name, where = str(key), (*under, str(key))
         if isinstance(params, list):
             each = [_plugin("check", name, p, (*where, n), faults) for n, p in enumerate(params)]
         else:

@@ -34,6 +34,7 @@ EXTRAS = {  # extra -> modules that it brings
     "llm": ("gguf", "xllamacpp"),
     "litert": ("ai_edge_litert",),
     "postgres": ("psycopg",),
+    "pkcs11": ("pkcs11",),
 }
 LEAST_FREE = 1 << 30  # bytes; a training with its store and MLflow takes about a tenth
 PATIENCE = 3.0  # seconds that a server has to answer
@@ -150,6 +151,8 @@ def _looked(name: str, loop: LoopFile, look: Callable[[LoopFile], str]) -> Need:
 def _plugins(loop: LoopFile) -> str:
     """Every plugin that is named is registered, or the loop file would have a fault."""
     named: list[Any] = [loop.source, loop.split, loop.recipe, *loop.passes, *loop.checks.values()]
+    for one in loop.variants:
+        named += [*one.passes, *one.checks.values()]
     distributions = sorted({name for one in named for name in getattr(one, "libraries", ())})
     absent = [name for name in distributions if not _installed(name)]
     if absent:

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from edgeloop import durable, plugins
 from edgeloop.errors import ArtifactMissingError, GateError, NotListedError
-from edgeloop.loop.file import LoopFile
+from edgeloop.loop.file import LoopFile, LoopVariant
 from edgeloop.loop.keys import made_by, parameters
 from edgeloop.loop.steps import MergeField, RunRecord
 from edgeloop.plugins import Context, Tracker
 from edgeloop.protocol.messages import ChannelList, Listed, ReleaseRef
 from edgeloop.release import papers
-from edgeloop.release.build import BuildBundle
-from edgeloop.release.bundle import BundleInfo
+from edgeloop.release.build import BuildBundle, BuildVariant, VariantLine
+from edgeloop.release.bundle import Bundle, BundleDraft, BundleInfo
 from edgeloop.release.model_key import open_key
 from edgeloop.release.repository import Repository, read_list
+from edgeloop.release.variants import joined
 from edgeloop.runtimes.program import before
 from edgeloop.store.artifacts import Store
 from edgeloop.types import (
@@ -111,14 +112,11 @@ def run_loop(
     """
     with store.layout.in_use():
         run = _Run(loop, store, tracker, progress, on_step)
-        made = run.offline(
-            turn,
-            lambda model: store.open(turn.current) if turn else current_release(loop, store, model),
-        )
-        findings = [Finding.from_meta(finding.meta) for finding in made.findings]
+        made = run.offline(turn, lambda *of: _compared(loop, store, turn, *of))
+        findings = [Finding.from_meta(finding.meta) for finding in made.every_finding]
         run.record()
         stop_unless_all_pass(findings)
-        bundle = run.bundle(made.model, made.given)
+        bundle = run.bundle(made)
         before = channel_list(loop)
         listed = before.releases if before else ()
         release = publish(loop, store, bundle)
@@ -133,6 +131,32 @@ def run_loop(
     )
 
 
+def _compared(
+    loop: LoopFile,
+    store: Store,
+    turn: Turn | None,
+    model: Artifact,
+    variants: Sequence[VariantLine],
+) -> Artifact | None:
+    """The bundle that a run's model is compared with: in a turn, the one that the group runs."""
+    return store.open(turn.current) if turn else current_release(loop, store, model, variants)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeVariant:
+    """What the passes of one variant made of the recipe's model, and what was found of it."""
+
+    declared: LoopVariant
+    model: Artifact
+    findings: tuple[Artifact, ...] = ()
+
+    @property
+    def line(self) -> VariantLine:
+        """As the bundle step is told of it."""
+        when = self.declared.settings.when.conditions()
+        return VariantLine(name=self.declared.name, when=when, model=self.model.digest)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Offline:
     """What data, split, recipe, passes and checks made: all that lies before a release."""
@@ -141,7 +165,13 @@ class Offline:
     built: Artifact
     model: Artifact
     current: Artifact | None  # the release that the model was compared with
-    findings: tuple[Artifact, ...]  # in the order of the checks
+    findings: tuple[Artifact, ...]  # of the main model, in the order of the checks
+    variants: tuple[MadeVariant, ...] = ()
+
+    @property
+    def every_finding(self) -> tuple[Artifact, ...]:
+        """The main model's, then each variant's: one that fails stops the release."""
+        return (*self.findings, *(found for one in self.variants for found in one.findings))
 
     @property
     def given(self) -> _Given:
@@ -157,11 +187,12 @@ def run_offline(
     progress: Progress = silent,
     on_step: OnStep = nobody,
 ) -> Offline:
-    """The steps up to the checks, compared with no release; no gate stops, nothing is released.
+    """The main pipeline up to its checks, compared with no release; no gate stops, no variant.
 
-    For a caller that holds ``store.layout.in_use()``.
+    Nothing is released. For a caller that holds ``store.layout.in_use()``.
     """
-    return _Run(loop, store, tracker, progress, on_step).offline(None, lambda _: None)
+    alone = replace(loop, variants=())
+    return _Run(alone, store, tracker, progress, on_step).offline(None, lambda *_: None)
 
 
 def run_check(
@@ -197,7 +228,8 @@ def _line(finding: Finding) -> str:
     )
     limit = f", limit {finding.limit}" if finding.limit else ""
     reason = f" ({finding.reason})" if finding.reason else ""
-    return f"{finding.check}: {finding.verdict}{value}{limit}{reason}"
+    of = f"variant {finding.variant}, " if finding.variant else ""
+    return f"{of}{finding.check}: {finding.verdict}{value}{limit}{reason}"
 
 
 def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
@@ -208,13 +240,15 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
     repository.create((release.channel,))
     pending = f"{loop.name}-{release.channel}-pending"
     store.layout.tag(pending, bundle.digest)  # a root before it is listed, for a kill in between
+    info = BundleInfo.model_validate(bundle.meta)
     ref = repository.publish(
         store.layout.read(bundle.digest),
         name=loop.name,
         channel=release.channel,
         plan=loop.settings.rollout.plan(),
         targets=loop.settings.targets,
-        needs=BundleInfo.model_validate(bundle.meta).needs,
+        needs=info.needs,
+        alternatives=info.alternatives,
     )
     store.layout.tag(f"{loop.name}-{release.channel}-{ref.version}", bundle.digest)
     store.layout.untag(pending)
@@ -222,7 +256,9 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
     return ref
 
 
-def current_release(loop: LoopFile, store: Store, model: Artifact) -> Artifact | None:
+def current_release(
+    loop: LoopFile, store: Store, model: Artifact, variants: Sequence[VariantLine] = ()
+) -> Artifact | None:
     """The bundle that ``model`` is compared with; None for a first release.
 
     A model that was released on this channel before, by the same bundle step, keeps what it was
@@ -235,7 +271,7 @@ def current_release(loop: LoopFile, store: Store, model: Artifact) -> Artifact |
     released = {line.digest for line in listing.releases}
     released |= {line.digest for line in listing.delisted}
     for child in store.children(model.digest):
-        if child.digest in released and _same_step(child, bundle_step(loop, None)):
+        if child.digest in released and _same_step(child, bundle_step(loop, None, variants)):
             against = BundleInfo.model_validate(child.meta).declared[0].against
             return store.open(against) if against else None
     return _newest_kept(store, listing.releases)
@@ -263,7 +299,9 @@ def channel_list(loop: LoopFile) -> ChannelList | None:
         return None
 
 
-def bundle_step(loop: LoopFile, current: Artifact | None) -> BuildBundle:
+def bundle_step(
+    loop: LoopFile, current: Artifact | None, variants: Sequence[VariantLine] = ()
+) -> BuildBundle:
     """The bundle step that a loop file asks for."""
     settings = loop.settings
     return BuildBundle(
@@ -273,6 +311,20 @@ def bundle_step(loop: LoopFile, current: Artifact | None) -> BuildBundle:
         tolerance=settings.release.tolerance,
         latency_ms=settings.release.latency,
         memory_mb=settings.release.memory_mb,
+        against=current.digest if current else None,
+        variants=tuple(variants),
+    )
+
+
+def variant_step(loop: LoopFile, variant: LoopVariant, current: Artifact | None) -> BuildVariant:
+    """The step that measures one variant; what it does not say is as the release has it."""
+    settings, told = loop.settings.release, variant.settings
+    return BuildVariant(
+        name=loop.name,
+        golden=settings.golden,
+        tolerance=told.tolerance or settings.tolerance,
+        latency_ms=told.latency or settings.latency,
+        memory_mb=told.memory_mb or settings.memory_mb,
         against=current.digest if current else None,
     )
 
@@ -302,6 +354,10 @@ class _Given:
             return None
         return open_snapshot(artifact) if name == "snapshot" else open_model(artifact)
 
+    def current_variants(self) -> dict[str, Model]:
+        """The variants of the current release, by name."""
+        return {} if self.current is None else open_variants(self.current)
+
 
 def open_model(artifact: Artifact) -> Model:
     """The model of a model or bundle artifact."""
@@ -309,9 +365,24 @@ def open_model(artifact: Artifact) -> Model:
     return Model.from_meta(meta, artifact.files)
 
 
+def open_variants(bundle: Artifact) -> dict[str, Model]:
+    """The models of a bundle artifact's variants beside its main one, by name."""
+    info = BundleInfo.model_validate(bundle.meta)
+    opened = Bundle(digest=bundle.digest, info=info, files=bundle.files)
+    return {one.name: opened.of(one.name).model for one in info.variants}
+
+
 def open_snapshot(artifact: Artifact) -> Snapshot:
     """The snapshot of a snapshot artifact."""
     return Snapshot.from_meta(artifact.meta, artifact.files)
+
+
+Current: TypeAlias = Callable[[Artifact, Sequence[VariantLine]], Artifact | None]
+
+
+def _as_it_is(made: Keepable) -> Keepable:
+    """What a step made, with nothing added."""
+    return made
 
 
 @dataclass
@@ -326,16 +397,34 @@ class _Run:
     steps: list[StepResult] = field(default_factory=list)
     answered: dict[Any, Any] = field(default_factory=dict)  # see plugins.Context
 
-    def offline(self, turn: Turn | None, current: Callable[[Artifact], Artifact | None]) -> Offline:
+    def offline(self, turn: Turn | None, current: Current) -> Offline:
         """Data, split, recipe, passes, checks; ``current`` is asked what to compare with."""
         rows = self.rows(turn)
         built = self.build(rows, turn)
-        model = self.passed(built, rows)
-        against = current(model)
+        model = self.passed(self.loop.passes, built, rows)
+        variants = [self.variant(one, built, rows) for one in self.loop.variants]
+        against = current(model, [one.line for one in variants])
         given = _Given(snapshot=rows, reference=built, current=against)
         checks = self.loop.checks.items()
-        findings = tuple(self.found(check, model, given, name) for name, check in checks)
-        return Offline(rows=rows, built=built, model=model, current=against, findings=findings)
+        return Offline(
+            rows=rows,
+            built=built,
+            model=model,
+            current=against,
+            findings=tuple(self.found(check, model, given, name) for name, check in checks),
+            variants=tuple(self.checked(one, given) for one in variants),
+        )
+
+    def variant(self, declared: LoopVariant, built: Artifact, rows: Artifact) -> MadeVariant:
+        """The model behind a variant's own passes; a step that it shares does not run twice."""
+        model = self.passed(declared.passes, built, rows, declared.name)
+        return MadeVariant(declared=declared, model=model)
+
+    def checked(self, one: MadeVariant, given: _Given) -> MadeVariant:
+        """A variant with what its checks found."""
+        of = one.declared
+        found = (self.found(c, one.model, given, name, of.name) for name, c in of.checks.items())
+        return replace(one, findings=tuple(found))
 
     def rows(self, turn: Turn | None) -> Artifact:
         """The split snapshot; with a turn, that of the current release and the field's rows."""
@@ -369,23 +458,49 @@ class _Run:
             given=_Given(snapshot=rows, start=start),
         )
 
-    def passed(self, built: Artifact, rows: Artifact) -> Artifact:
-        """The model behind the last pass."""
+    def passed(
+        self, passes: Sequence[Any], built: Artifact, rows: Artifact, variant: str = ""
+    ) -> Artifact:
+        """The model behind the last of ``passes``."""
         model = built
         given = _Given(snapshot=rows, reference=built)
-        for each in self.loop.passes:
-            model = self._on_model("pass", each, model, given)
+        for each in passes:
+            model = self._on_model("pass", each, model, given, variant=variant)
         return model
 
-    def found(self, check: Any, model: Artifact, given: _Given, name: str = "") -> Artifact:
+    def found(
+        self, check: Any, model: Artifact, given: _Given, name: str = "", variant: str = ""
+    ) -> Artifact:
         """One check's finding, by the loop file's ``name``; that it failed stops nothing here."""
-        return self._on_model("check", check, model, given, called=name)
+        named = name if name != _named(check) else ""
 
-    def bundle(self, model: Artifact, given: _Given) -> Artifact:
-        """The bundle; its parents are the model and all that was found of it."""
-        build = bundle_step(self.loop, given.current)
+        def finish(made: Keepable) -> Keepable:
+            if not isinstance(made, Finding) or not (named or variant):
+                return made
+            return replace(made, check=named or made.check, variant=variant)
+
+        called = _of(variant, name) if variant else named
+        return self._on_model(
+            "check", check, model, given, called=called, variant=variant, finish=finish
+        )
+
+    def bundle(self, made: Offline) -> Artifact:
+        """The bundle; its parents are the model, all that was found of it, and its variants."""
+        given = made.given
+        parts = {one.declared.name: (one.line.when, self.part(one, given)) for one in made.variants}
+        build = bundle_step(self.loop, given.current, [one.line for one in made.variants])
         found = tuple(step.artifact for step in self.steps if step.artifact.kind == "finding")
-        return self._on_model("bundle", build, model, given, found)
+
+        def finish(draft: Keepable) -> Keepable:
+            return joined(draft, parts) if isinstance(draft, BundleDraft) and parts else draft
+
+        parents = (*found, *(part for _, part in parts.values()))
+        return self._on_model("bundle", build, made.model, given, parents, finish=finish)
+
+    def part(self, one: MadeVariant, given: _Given) -> Artifact:
+        """A variant measured as a bundle is, before it is joined."""
+        name, build = one.declared.name, variant_step(self.loop, one.declared, given.current)
+        return self._on_model("bundle", build, one.model, given, variant=name)
 
     def record(self) -> None:
         """Keep what this run did as an artifact of its own, and as a root."""
@@ -404,32 +519,30 @@ class _Run:
         model: Artifact,
         given: _Given,
         parents: Sequence[Artifact] = (),
+        *,
         called: str = "",
+        variant: str = "",
+        finish: Callable[[Keepable], Keepable] = _as_it_is,
     ) -> Artifact:
         """A step whose first parent is a model, followed by what the plugin needs.
 
-        A finding that is ``called`` otherwise than its check gets that name.
+        One that is ``called`` otherwise than its plugin has a key of its own; ``finish`` has the
+        last hand in what it makes.
         """
         opened = open_model(model)
         needed = [a for need in _needs(plugin) if (a := given.artifact(need)) is not None]
         models = [opened, *(open_model(a) for a in needed if a.kind in {"model", "bundle"})]
+        models += given.current_variants().values() if "current" in _needs(plugin) else []
         reached = [plugins.get("answer", opened.answer.kind), *_runtimes(models)]
-        name = type(plugin).plugin_name.rpartition(".v")[0]
-        renamed = called if called != name else ""
-
-        def work(context: Context) -> Keepable:
-            made: Keepable = plugin.run(opened, context)
-            return replace(made, check=renamed) if renamed and isinstance(made, Finding) else made
-
         return self._step(
-            renamed or name,
+            called or _of(variant, _named(plugin)),
             kind,
             plugin,
-            work,
+            lambda context: finish(plugin.run(opened, context)),
             (model, *needed, *parents),
             given=given,
             also=reached,
-            called=renamed,
+            called=called,
         )
 
     def _step(
@@ -480,7 +593,9 @@ class _Run:
 
     def _context(self, kind: str, plugin: Any, scratch: Path, given: _Given) -> Context:
         """Only what the plugin says that it needs, so that its key tells the truth."""
-        values: Mapping[str, Any] = {need: given.value(need) for need in _needs(plugin)}
+        values: dict[str, Any] = {need: given.value(need) for need in _needs(plugin)}
+        if "current" in values:
+            values["current_variants"] = given.current_variants()
         return Context(
             scratch=scratch,
             folder=self.loop.folder,
@@ -502,6 +617,16 @@ def _runtimes(models: Sequence[Model]) -> list[type]:
     formats = sorted({model.format for model in models} & known)
     steps = [type(step) for model in models for step in before(model)]
     return [*(plugins.get("runtime", one) for one in formats), *steps]
+
+
+def _named(plugin: Any) -> str:
+    """A plugin's name without its version."""
+    return str(type(plugin).plugin_name).rpartition(".v")[0]
+
+
+def _of(variant: str, name: str) -> str:
+    """A step's name: that of a variant has the variant in front."""
+    return f"{variant}.{name}" if variant else name
 
 
 def _needs(plugin: Any) -> tuple[str, ...]:

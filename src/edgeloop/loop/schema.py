@@ -30,12 +30,13 @@ def loop_schema() -> dict[str, Any]:
         }
         for name in _short("pass")
     ]
-    schema["properties"]["passes"] = {
+    variant = definitions["Variant"]["properties"]
+    variant["passes"] = schema["properties"]["passes"] = {
         "type": "array",
         "items": {"anyOf": [*passes, {"enum": list(_short("pass"))}]},
     }
     checks = {name: _once_or_more(definitions, "check", name) for name in _short("check")}
-    schema["properties"]["checks"] = {
+    variant["checks"] = schema["properties"]["checks"] = {
         "type": "object",
         "properties": checks,
         "additionalProperties": False,

@@ -6,12 +6,12 @@ one release apart understand each other; a change of meaning is a new version.
 
 import math
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from edgeloop.errors import ProtocolError
-from edgeloop.protocol import selectors, stages
+from edgeloop.protocol import hours, selectors, stages
 
 VERSION = 1
 OLDEST = 1  # the oldest version that is still answered
@@ -21,6 +21,7 @@ TIME_HEADER = "Edgeloop-Time"  # the server's Unix time, for devices whose clock
 MOST_SKETCHES = 200  # features of a window
 LARGEST_SKETCH = 16 << 10  # characters of base64
 MOST_LABELS = 64
+MOST_FOLLOWED = 16  # things that a device follows beside its model
 
 DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -32,6 +33,8 @@ Feature = Annotated[str, Field(min_length=1, max_length=256)]
 Sketch = Annotated[str, Field(max_length=LARGEST_SKETCH, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]  # fits a database's integer and a JSON number
 PollSeconds = Annotated[float, Field(ge=0.1, le=3600)]
+PublicPem = Annotated[str, Field(max_length=1024)]  # Ed25519 or P-256
+Proof = Annotated[str, Field(max_length=256)]  # base64, see ``proofs``
 
 
 def _selector(text: str) -> str:
@@ -50,6 +53,14 @@ def _stage(stage: int | str) -> int | str:
     return stage
 
 
+def _hours(text: str) -> str:
+    try:
+        hours.parse(text)
+    except ProtocolError as error:
+        raise ValueError(error.rule) from error
+    return text
+
+
 def _measured(value: Any) -> Any:
     """The same JSON with null for each number that is none: NaN and infinity are not JSON."""
     if isinstance(value, dict):
@@ -61,6 +72,8 @@ def _measured(value: Any) -> Any:
 
 SelectorText = Annotated[str, AfterValidator(_selector)]
 Stage = Annotated[int | str, AfterValidator(_stage)]
+HoursText = Annotated[str, AfterValidator(_hours)]  # "22:30-04:00", local time
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Evidence = Annotated[dict[str, Any], AfterValidator(_measured)]
 
 
@@ -143,7 +156,7 @@ class Enrol(Message):
     name: Name
     model: Name | None = None  # which it follows; None: an agent that does not say it yet
     channel: Name = "stable"  # of ``model``
-    public_key: Annotated[str, Field(max_length=1024)]  # PEM, Ed25519
+    public_key: PublicPem
     labels: Labels = {}
     target: Name
     runtimes: Runtimes = ()
@@ -157,6 +170,60 @@ class Enrolled(Message):
     poll_seconds: PollSeconds
 
 
+class Claim(Message):
+    """``POST /v1/claim``: a factory certificate makes a public key a device.
+
+    Signed by the certificate's key; ``proof`` is by the key that it brings.
+    """
+
+    certificates: Annotated[str, Field(max_length=32 << 10)]  # PEM, the device's own first
+    public_key: PublicPem
+    proof: Proof
+    labels: Labels = {}
+    target: Name
+    runtimes: Runtimes = ()
+    agent_version: Version = ""
+
+
+class Claimed(Message):
+    """The answer: what the operator decided for this serial number."""
+
+    device: str
+    name: Name
+    model: Name
+    channel: Name
+    labels: Labels = {}
+    poll_seconds: PollSeconds
+
+
+class Rotate(Message):
+    """``POST /v1/rotate``: from its first use on, this key is the device's, and the old one not.
+
+    Signed by the key that the device has; ``proof`` is by the one that it brings.
+    """
+
+    public_key: PublicPem
+    proof: Proof
+
+
+class Rotated(Message):
+    """The answer: which key may now speak for the device beside its old one."""
+
+    fingerprint: str
+
+
+class CertificateRequest(Message):
+    """``POST /v1/certificate``: for the connections of the device that signs this."""
+
+    request: Annotated[str, Field(max_length=4096)]  # PKCS#10, PEM
+
+
+class Certificate(Message):
+    """The answer, in PEM."""
+
+    certificate: str
+
+
 class Outcome(Message):
     """How the newest update attempt ended."""
 
@@ -165,6 +232,26 @@ class Outcome(Message):
     result: Result
     reason: str = ""
     evidence: Evidence = {}
+
+
+class Followed(Message):
+    """What a device says of one more thing that it follows beside its model.
+
+    ``checks`` is how many checks of the device have found it well since it was put in place.
+    """
+
+    name: Name
+    channel: Name = "stable"
+    kind: Name  # of payload, as in a bundle's description
+    moves: Count = 0
+    state: State = State.IDLE
+    running: ReleaseRef | None = None
+    previous: ReleaseRef | None = None
+    trying: ReleaseRef | None = None
+    checks: Count = 0
+    outcome: Outcome | None = None
+    waiting: Annotated[str, Field(max_length=512)] = ""  # as in :class:`Report`
+    waiting_until: float | None = None
 
 
 class Report(Message):
@@ -182,10 +269,19 @@ class Report(Message):
     previous: ReleaseRef | None = None
     trying: ReleaseRef | None = None
     answers_since_switch: Count = 0
+    variant: Name = "main"  # which graph of the running release answers
+    # the variants that would be preferred -> why they are not used
+    passed_over: Annotated[
+        dict[Name, Annotated[str, Field(max_length=1024)]], Field(max_length=16)
+    ] = {}
     outcome: Outcome | None = None
+    waiting: Annotated[str, Field(max_length=512)] = ""  # what for, before an update goes on
+    waiting_until: float | None = None  # Unix seconds; None: when the world changes, nobody knows
+    fetched: Count = 0  # bytes since the agent started: a long download is seen to go on
     target: Name
     runtimes: Runtimes = ()
     agent_version: Version = ""
+    also: Annotated[tuple[Followed, ...], Field(max_length=MOST_FOLLOWED)] = ()
 
 
 class Window(Message):
@@ -194,12 +290,14 @@ class Window(Message):
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     bundle: DigestText
     version: Count
+    variant: Name = "main"  # which of its graphs answered
     began: float  # Unix seconds by the device's clock
     ended: float
     answers: Count
     errors: Count = 0
     unlogged: Count = 0  # answers that the device's log had no room for
     confirmed: Count = 0  # answers that a person confirmed or corrected
+    complaints: Count = 0  # answers that a person complained about
     quality: Annotated[float, Field(ge=0)] = 0  # sum over confirmed of 0..1
     # feature -> t-digest, base64; not parsed here, so whoever merges skips what is none
     sketches: Annotated[dict[Feature, Sketch], Field(max_length=MOST_SKETCHES)] = {}
@@ -224,6 +322,7 @@ class Sample(Message):
     answer: Annotated[str, Field(max_length=256)]  # answer id in the device's log
     inputs: dict[str, str]  # input name -> base64 of its row as a file, see ``arrayfiles``
     truth: Any
+    complaint: Annotated[str, Field(max_length=2000)] = ""  # what the person said of the answer
 
 
 class Samples(Message):
@@ -234,6 +333,15 @@ class Samples(Message):
 
 
 # control plane -> device
+
+
+class Wished(Message):
+    """What one more thing should be that a device follows beside its model."""
+
+    name: Name
+    channel: Name = "stable"
+    release: ReleaseRef | None = None
+    rollout: int | None = None
 
 
 class SampleRequest(Message):
@@ -251,6 +359,9 @@ class Desired(Message):
     rollout: int | None = None
     samples: SampleRequest | None = None
     poll_seconds: PollSeconds = 5
+    rotate_key: bool = False  # an operator wants it to have a new key
+    client_certificate: bool = False  # whether devices are given certificates for TLS
+    also: tuple[Wished, ...] = ()  # for what it said that it follows beside its model
 
 
 # signed documents (targets of the channel's TUF role)
@@ -284,6 +395,33 @@ class Abort(Message):
     min_executed: Annotated[int, Field(ge=1)] = 1
 
 
+class Asks(Message):
+    """What must hold on a device before it takes a release up; without any, nothing must.
+
+    What a device does not know of itself holds nothing back.
+    """
+
+    hours: Annotated[tuple[HoursText, ...], Field(max_length=16)] = ()  # in its local time
+    days: tuple[Day, ...] = ()  # on which ``hours`` begin; empty means any
+    download: Literal["in hours", "any time"] = "in hours"  # whether hours hold files back too
+    charging: bool = False  # True: only while power comes from outside
+    metered: bool = True  # False: no file comes over a metered link
+    battery: Annotated[float, Field(gt=0, le=100)] | None = None  # percent, or more
+    temperature: float | None = None  # degrees Celsius, or less
+
+    @model_validator(mode="after")
+    def _days_have_hours(self) -> Self:
+        if self.days and not self.hours:
+            raise ValueError("days must come with hours, which may be 00:00-24:00")
+        return self
+
+
+class Conditions(Asks):
+    """What a release asks; none of it, and nothing of a device's own, holds past the deadline."""
+
+    deadline_seconds: Annotated[float, Field(gt=0)] = 7 * 86_400  # since the device first waited
+
+
 class RolloutPlan(Message):
     """The signed rollout document of a release: who, in what order, and when to stop."""
 
@@ -296,6 +434,10 @@ class RolloutPlan(Message):
         Abort(of="FAILED", over=5, min_executed=1),
         Abort(of="TIMED_OUT", over=20, min_executed=4),
     )
+    conditions: Conditions = Conditions()
+    urgent: bool = False  # sets every condition aside, a device's own and "not now" too
+    bandwidth: Annotated[int, Field(ge=1024)] | None = None  # bytes/s that a device may fetch at
+    postpone_seconds: Annotated[float, Field(ge=0)] = 86_400  # longest "not now" of a user
 
 
 class Listed(Message):
@@ -307,6 +449,8 @@ class Listed(Message):
     plan: RolloutPlan
     targets: tuple[Name, ...] = ()  # device classes; empty means any
     needs: tuple[Name, ...] = ()  # runtime and program steps that a device must have
+    # what each variant needs, where they differ: all of one will do, whatever ``needs`` says
+    alternatives: tuple[tuple[Name, ...], ...] = ()
 
 
 class Delisted(Message):

@@ -1,4 +1,4 @@
-"""Sign and verify requests: HTTP Message Signatures (RFC 9421) with Ed25519.
+"""Sign and verify requests: HTTP Message Signatures (RFC 9421) with Ed25519 or ECDSA P-256.
 
 Covered are ``@method``, ``@path``, ``@query`` and ``content-digest`` (RFC 9530), and the protocol's
 version where a request names it. ``@authority`` is not, so that identity survives proxies and load
@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import http_sf
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from http_message_signatures import (
     HTTPMessageSignaturesException,
     HTTPMessageSigner,
@@ -23,13 +25,9 @@ from http_message_signatures import (
 )
 
 from edgeloop.errors import SignatureError
+from edgeloop.protocol import keys
+from edgeloop.protocol.keys import PublicKey, Signer
 from edgeloop.protocol.messages import VERSION_HEADER
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-        Ed25519PrivateKey,
-        Ed25519PublicKey,
-    )
 
 COVERED = ("@method", "@path", "@query", "content-digest")
 WINDOW = 300.0  # seconds that ``created`` may differ from the verifier's clock, either way
@@ -44,6 +42,7 @@ class Signed:
     key_id: str
     nonce: str
     created: int  # Unix seconds by the signer's clock
+    fingerprint: str = ""  # of the public key that verified it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class _Request:
 
 
 def sign(
-    key: Ed25519PrivateKey,
+    key: Signer,
     key_id: str,
     method: str,
     url: str,
@@ -71,7 +70,7 @@ def sign(
     version = {name: value for name, value in headers.items() if _same(name, VERSION_HEADER)}
     request = _Request(method=method.upper(), url=url, headers=version)
     signer = HTTPMessageSigner(
-        signature_algorithm=algorithms.ED25519,
+        signature_algorithm=_algorithm(key.public_key()),
         key_resolver=MappingKeyResolver(public_keys={}, private_keys={key_id: key}),
     )
     signer.sign(
@@ -87,7 +86,7 @@ def sign(
 
 
 def verify(
-    public_key: Ed25519PublicKey,
+    public_key: PublicKey,
     method: str,
     url: str,
     headers: Mapping[str, str],
@@ -116,15 +115,49 @@ def verify(
     nonce = parameters.get("nonce")
     if not nonce or "alg" not in parameters:
         raise SignatureError(f"signature by {key_id}", "must carry the parameters nonce and alg")
-    return Signed(key_id=key_id, nonce=str(nonce), created=int(parameters["created"]))
+    return Signed(
+        key_id=key_id,
+        nonce=str(nonce),
+        created=int(parameters["created"]),
+        fingerprint=keys.fingerprint(public_key),
+    )
+
+
+class _Ed25519(algorithms.HTTPSignatureAlgorithm):  # type: ignore[misc]  # as below
+    """The library's algorithm, with a :class:`Signer` that may be a chip."""
+
+    algorithm_id = "ed25519"
+
+    def __init__(
+        self, public_key: PublicKey | None = None, private_key: Signer | None = None
+    ) -> None:
+        self._public, self._signer = public_key, private_key
+
+    def sign(self, message: bytes) -> bytes:
+        """The library calls it where a private key was given."""
+        return cast("Signer", self._signer).sign(message)
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """The library calls it where a public key was given."""
+        if not keys.fits(cast("PublicKey", self._public), signature, message):
+            raise InvalidSignature
+
+
+class _EcdsaP256(_Ed25519):
+    algorithm_id = "ecdsa-p256-sha256"
+
+
+def _algorithm(key: PublicKey) -> type[_Ed25519]:
+    """What a key signs with; what a request says of itself must be the same."""
+    return _Ed25519 if isinstance(key, Ed25519PublicKey) else _EcdsaP256
 
 
 class _Verifier(HTTPMessageVerifier):  # type: ignore[misc]  # mypy's configuration skips the library
     """The library's verifier, with our clock in place of the system's."""
 
-    def __init__(self, key: Ed25519PublicKey, key_id: str, now: float, window: float) -> None:
+    def __init__(self, key: PublicKey, key_id: str, now: float, window: float) -> None:
         super().__init__(
-            signature_algorithm=algorithms.ED25519,
+            signature_algorithm=_algorithm(key),
             key_resolver=MappingKeyResolver(public_keys={key_id: key}, private_keys={}),
         )
         self._now, self._window = now, window

@@ -17,14 +17,14 @@ def begin(roles: Roles, channels: tuple[str, ...]) -> None:
     """Make the first keys and the first metadata."""
     from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-    signers = keys.generate(roles.keys, channels)
+    signers = keys.generate(roles.keys, (*ROLES, *channels))
     root = Root(expires=roles.expiry("root"), consistent_snapshot=True)
     for role in ROLES:
         root.add_key(signers[role].public_key, role)
     top = Targets(expires=roles.expiry("targets"))
     snapshot = Snapshot(expires=roles.expiry("snapshot"))
     for channel in channels:
-        _delegate(top, channel, signers[channel])
+        delegate(top, channel, signers[channel])
         snapshot.meta[f"{channel}.json"] = meta_file(1)
     firsts: dict[str, Any] = {"root": root, "targets": top, "snapshot": snapshot}
     firsts |= {channel: Targets(expires=roles.expiry(channel)) for channel in channels}
@@ -44,13 +44,13 @@ def add_channels(roles: Roles, channels: tuple[str, ...]) -> None:
     top: Metadata[Targets] = roles.load("targets")
     signers = keys.generate(roles.keys, new)
     for channel in new:
-        _delegate(top.signed, channel, signers[channel])
+        delegate(top.signed, channel, signers[channel])
         first = Metadata(Targets(expires=roles.expiry(channel)))
         roles.save(channel, first, (signers[channel],))
     roles.publish({**dict.fromkeys(new, 1), "targets": roles.renew("targets", top)})
 
 
-def _delegate(top: Targets, channel: str, key: CryptoSigner) -> None:
+def delegate(top: Targets, channel: str, key: CryptoSigner) -> None:
     """Let a channel's key sign for the channel's files alone."""
     from tuf.api.metadata import DelegatedRole, Delegations
 

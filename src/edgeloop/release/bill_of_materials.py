@@ -114,7 +114,7 @@ def _metrics(info: BundleInfo, made_of: Sequence[Artifact]) -> list[Json]:
 
 
 def _metric(finding: Finding, value: float) -> Json:
-    name = f"{finding.check}, {finding.unit}" if finding.unit else finding.check
+    name = f"{finding.title}, {finding.unit}" if finding.unit else finding.title
     line = {"type": name, "value": _number(value)}
     if finding.interval is None:
         return line

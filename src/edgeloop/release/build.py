@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
@@ -15,17 +16,21 @@ from edgeloop.errors import ModelError
 from edgeloop.plugins import get
 from edgeloop.release.bundle import (
     GOLDEN,
+    MAIN,
     BundleDraft,
     BundleInfo,
     DeclaredProfile,
     DeviceLimits,
     Golden,
+    UsedWhen,
 )
+from edgeloop.release.variants import KIND
 from edgeloop.runtimes.program import memory, needs, rows_at, stretches
 from edgeloop.sketches.features import summaries_for, summarise
 from edgeloop.sketches.profile import Profile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from edgeloop.plugins import Context
@@ -33,8 +38,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class VariantLine:
+    """One variant that a bundle is joined of; ``model`` is its model's digest."""
+
+    name: str
+    when: UsedWhen
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BuildBundle:
-    """Parameters of the bundle step. ``against`` is the digest of the current release's bundle."""
+    """Parameters of the bundle step. ``against`` is the digest of the current release's bundle.
+
+    What it gives is of the main graph alone; ``variants`` say what else it is joined of.
+    """
 
     name: str
     targets: tuple[str, ...] = ()
@@ -43,6 +60,7 @@ class BuildBundle:
     latency_ms: float | None = None
     memory_mb: float | None = None
     against: str | None = None
+    variants: tuple[VariantLine, ...] = ()
 
     plugin_name: ClassVar[str] = "bundle.v1"
     libraries: ClassVar[tuple[str, ...]] = ("numpy", "datasketches")
@@ -62,13 +80,13 @@ class BuildBundle:
         files = {**model.files, **self._golden(model, snapshot, session, context.scratch)}
         rows = held_out(model, context)
         answers, profiles = rows.answers(model, context), rows.profile
-        others = rows.answers(context.current, context) if context.current else None
+        currents = {name: rows.answers(one, context) for name, one in _currents(context).items()}
         declared = []
         for number, name in enumerate(snapshot.profiles):
             held = rows_at(answers, profiles == number)
             sketched = _sketched(model, _inputs(snapshot, number), held, signals)
             files |= _written(context.scratch, number, sketched)
-            beside = rows_at(others, profiles == number) if others else None
+            beside = {n: rows_at(one, profiles == number) for n, one in currents.items()}
             declared.append(self._declare(name, model, held, beside))
         return BundleDraft(info=self._info(model, signals, tuple(declared)), files=files)
 
@@ -111,21 +129,40 @@ class BuildBundle:
         return {GOLDEN: arrayfiles.pack(named, scratch / GOLDEN)}
 
     def _declare(
-        self, profile: str, model: Model, answers: Arrays, others: Arrays | None
+        self, profile: str, model: Model, answers: Arrays, currents: Mapping[str, Arrays]
     ) -> DeclaredProfile:
         """What held-out rows of one profile say: claims, and disagreement with the current."""
         kind = open_kind(model.answer)
+        differs = {n: _mean(kind.disagreement(answers, one)) for n, one in currents.items()}
         return DeclaredProfile(
             profile=profile,
             rows=len(next(iter(answers.values()))),
-            disagreement=_mean(kind.disagreement(answers, others)) if others else 0.0,
+            disagreement=differs.pop(MAIN, 0.0),
             claims={
                 name: _mean(values)
                 for name, values in kind.claims(answers).items()
                 if len(known(values))  # of what no held-out row has, nothing can be said
             },
             against=self.against,
+            beside=differs,
         )
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class BuildVariant(BuildBundle):
+    """The same of one graph more, which is not a bundle until it is joined with the main one."""
+
+    plugin_name: ClassVar[str] = "variant.v1"
+
+    def run(self, model: Model, context: Context) -> BundleDraft:
+        """One graph, measured on held-out rows."""
+        return replace(super().run(model, context), kind=KIND)
+
+
+def _currents(context: Context) -> dict[str, Model]:
+    """The main graph and the variants of the current release, by name."""
+    main = {} if context.current is None else {MAIN: context.current}
+    return {**main, **context.current_variants}
 
 
 def _inputs(snapshot: Snapshot, profile: int) -> Arrays:

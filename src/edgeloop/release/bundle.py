@@ -2,7 +2,8 @@
 
 A bundle is an artifact of kind ``bundle``: the model's files, ``description.json`` (which holds
 :class:`BundleInfo`), golden samples in ``golden.zip`` (``in.<input>``, ``out.<output>``), and for
-each declared profile of inputs the sketches ``profile-<n>.json``.
+each declared profile of inputs the sketches ``profile-<n>.json``. It may carry the same of further
+graphs, its variants: their files have the variant's name and a dot in front.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from edgeloop import arrayfiles
 from edgeloop.answers.worse import Declared
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 DESCRIPTION = "description.json"
 GOLDEN = "golden.zip"
+MAIN = "main"  # the variant that has no name of its own, and that older agents know alone
 MOST_LAYERS = 64
 MOST_BYTES = 8 << 30  # of all layers together
 MOST_MANIFEST = 4 << 20
 TEXTS = TypeAdapter(dict[str, str])
+T = TypeVar("T")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -42,6 +45,7 @@ class _Frozen(BaseModel):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
 
 
 class Golden(_Frozen):
@@ -64,24 +68,39 @@ class DeviceLimits(_Frozen):
 
 
 class DeclaredProfile(_Frozen):
-    """What was measured offline on one population of inputs; ``against`` is the release before."""
+    """What was measured offline on one population of inputs; ``against`` is the release before.
+
+    ``disagreement`` is with that release's main graph, ``beside`` with each of its variants.
+    """
 
     profile: str
     rows: int
     disagreement: Share
     claims: dict[str, Share] = {}  # the answer kind's own, by name
     against: str | None = None
+    beside: dict[str, Share] = {}
+
+    def differs_from(self, digest: str | None, variant: str) -> float | None:
+        """The disagreement with a variant of another release; None where nothing was declared."""
+        if self.against != digest:
+            return None
+        return self.disagreement if variant == MAIN else self.beside.get(variant)
 
 
-class BundleInfo(_Frozen):
-    """The meta of a bundle artifact."""
+class UsedWhen(_Frozen):
+    """When a variant may be used on a device; None is no condition. See ``agent.variants``."""
 
-    format: int = FORMAT
-    name: str
+    free_memory_mb: float | None = None  # at least
+    battery_percent: float | None = None  # at least, or charging
+    temperature_c: float | None = None  # at most
+    accelerator: str = ""  # that the device must have, and that the graph then runs on
+
+
+class GraphInfo(_Frozen):
+    """What is known of one graph of a bundle."""
+
     runtime: str
     steps: tuple[str, ...] = ()  # of the model's program, the runtime's own left out
-    targets: tuple[str, ...] = ()
-    signals: dict[str, str] = {}  # input -> summary of sketches.features
     golden: Golden
     limits: DeviceLimits = DeviceLimits()
     declared: tuple[DeclaredProfile, ...] = ()
@@ -89,8 +108,47 @@ class BundleInfo(_Frozen):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a device must have installed."""
+        """What a device must have installed to load it."""
         return (self.runtime, *self.steps)
+
+
+class Variant(GraphInfo):
+    """One of several graphs of a bundle, and when it may be used."""
+
+    name: str
+    when: UsedWhen = UsedWhen()
+
+
+class BundleInfo(GraphInfo):
+    """The meta of a bundle artifact; its own graph is the variant ``main``, the last resort.
+
+    ``variants`` are preferred to it in their order.
+    """
+
+    format: int = FORMAT
+    name: str
+    targets: tuple[str, ...] = ()
+    signals: dict[str, str] = {}  # input -> summary of sketches.features
+    variants: tuple[Variant, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [one.name for one in self.every]
+        if len(set(names)) != len(names) or not all(map(PLAIN_NAME.fullmatch, names)):
+            raise ValueError(f"variants must have plain names of their own, got {names}")
+        return self
+
+    @property
+    def every(self) -> tuple[Variant, ...]:
+        """Every variant in the order of preference, ``main`` last."""
+        graph = {name: getattr(self, name) for name in GraphInfo.model_fields}
+        return (*self.variants, Variant.model_construct(**graph, name=MAIN))
+
+    @property
+    def alternatives(self) -> tuple[tuple[str, ...], ...]:
+        """What each variant needs, where they differ: a device must have all of one."""
+        needs = tuple(dict.fromkeys(one.needs for one in self.every))
+        return needs if len(needs) > 1 else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +158,24 @@ class Bundle:
     digest: str
     info: BundleInfo
     files: Mapping[str, Path] = field(repr=False)
+
+    def of(self, variant: str) -> Bundle:
+        """The same bundle with another variant's graph, and what belongs to it, as its own.
+
+        Raises:
+            BundleError: it has no variant of that name.
+        """
+        if variant == MAIN:
+            return self
+        found = next((one for one in self.info.variants if one.name == variant), None)
+        if found is None:
+            names = ", ".join(one.name for one in self.info.every)
+            raise BundleError(
+                f"variant {variant!r} of bundle {self.digest}", f"must be {names}", got="no such"
+            )
+        graph = {name: getattr(found, name) for name in GraphInfo.model_fields}
+        files = _named(self.files, prefix(variant))
+        return replace(self, info=self.info.model_copy(update=graph), files=files)
 
     @property
     def model(self) -> Model:
@@ -137,20 +213,22 @@ class Bundle:
                 f"{name} of bundle {self.digest}", "must hold sketches", got=fault
             ) from fault
 
-    def declared_for(self, profile: str, against: str | None) -> Declared | None:
-        """What was declared of a profile; its disagreement only if against ``against``."""
+    def declared_for(
+        self, profile: str, against: str | None, variant: str = MAIN
+    ) -> Declared | None:
+        """What was declared of a profile; its disagreement with a ``variant`` of ``against``."""
         for line in self.info.declared:
             if line.profile == profile:
                 return Declared(
                     profile=line.profile,
                     rows=line.rows,
-                    disagreement=line.disagreement if line.against == against else None,
+                    disagreement=line.differs_from(against, variant),
                     claims=line.claims,
                 )
         return None
 
 
-def _named(packed: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+def _named(packed: Mapping[str, T], prefix: str) -> dict[str, T]:
     return {n.removeprefix(prefix): v for n, v in packed.items() if n.startswith(prefix)}
 
 
@@ -208,7 +286,7 @@ def open_bundle(digest: str, files: Mapping[str, Path]) -> Bundle:
     try:
         told = json.loads(files[DESCRIPTION].read_bytes())
         info = BundleInfo.model_validate(told["meta"])
-        missing = [GOLDEN, *(f"profile-{n}.json" for n in range(len(info.declared)))]
+        missing = [name for one in info.every for name in _measured(one)]
     except KeyError as fault:
         raise BundleError(thing, "must have", got=f"no {fault}") from fault
     except (ValueError, TypeError, RecursionError) as fault:  # pydantic's are ValueErrors
@@ -221,6 +299,17 @@ def open_bundle(digest: str, files: Mapping[str, Path]) -> Bundle:
     if absent:
         raise BundleError(thing, "must have every file that it declares", got=f"no {absent[0]}")
     return Bundle(digest=digest, info=info, files=files)
+
+
+def prefix(variant: str) -> str:
+    """What stands before the names of a variant's files."""
+    return "" if variant == MAIN else f"{variant}."
+
+
+def _measured(graph: Variant) -> list[str]:
+    """The files beside a graph's own that a bundle must have for it."""
+    names = [GOLDEN, *(f"profile-{n}.json" for n in range(len(graph.declared)))]
+    return [prefix(graph.name) + name for name in names]
 
 
 def open_kept(store: Store, digest: str) -> Bundle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -32,6 +33,9 @@ class Channel:
         clock: Clock,
     ) -> None:
         self._name, self._channel = name, channel
+        place = re.escape(f"{channel}/_{name}.")
+        # of this model alone; one that a kill cut short has the longer name
+        self._manifest = re.compile(rf"\.?{place}(\d+)\.json(?:\.new)?")
         self._trusted = TrustedStore(
             folder,
             root,
@@ -53,7 +57,9 @@ class Channel:
             DiskFullError: no room for what is to be trusted; what was trusted is there.
         """
         self._trusted.refresh()
-        return self._listed(self._trusted.read(f"{self._channel}/{self._name}.json"))
+        listing = self._listed(self._trusted.read(f"{self._channel}/{self._name}.json"))
+        self._tidy(listing)
+        return listing
 
     def manifest(self, listed: Listed) -> bytes:
         """The manifest of a listed bundle; :meth:`refresh` comes first.
@@ -62,6 +68,16 @@ class Channel:
             NotListedError, SignatureError, UnreachableError, DiskFullError: as for ``refresh``.
         """
         return self._trusted.read(f"{self._channel}/_{self._name}.{listed.version}.json")
+
+    def _tidy(self, listing: ChannelList) -> None:
+        """Forget the manifests of releases that are listed no more; a slot has its own copy."""
+        listed = {str(line.version) for line in listing.releases}
+
+        def is_useless(path: str) -> bool:
+            found = self._manifest.fullmatch(path)
+            return found is not None and found[1] not in listed
+
+        self._trusted.forget(is_useless)
 
     def _listed(self, text: bytes) -> ChannelList:
         """The list, if it is of this model and channel."""

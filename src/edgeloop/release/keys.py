@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 ROLES = ("root", "targets", "snapshot", "timestamp")
 
 
-def generate(folder: Path, channels: tuple[str, ...]) -> dict[str, CryptoSigner]:
-    """Make the keys that ``folder`` does not have yet; gives a signer per role and channel."""
+def generate(folder: Path, roles: tuple[str, ...]) -> dict[str, CryptoSigner]:
+    """Make the keys that ``folder`` does not have yet; gives a signer per role or channel."""
     _private(folder)
-    for role in (*ROLES, *channels):
+    for role in roles:
         if not _file(folder, role).exists():
             keys.save(keys.generate(), _file(folder, role))
-    return {role: signer(folder, role) for role in (*ROLES, *channels)}
+    return {role: signer(folder, role) for role in roles}
 
 
 def signer(folder: Path, role: str) -> CryptoSigner:
@@ -63,11 +63,20 @@ def make_next(folder: Path, role: str) -> CryptoSigner:
 
 def take_over(folder: Path, role: str) -> None:
     """Put the key that waits in the place of the role's, which is kept aside."""
-    old = _file(folder, role)
-    if old.exists():
-        names = (folder / f"{role}.{number}.retired" for number in count(1))
-        durable.settle(old, next(name for name in names if not name.exists()))
-    durable.settle(_next(folder, role), old)
+    if _file(folder, role).exists():
+        retire(folder, role)
+    durable.settle(_next(folder, role), _file(folder, role))
+
+
+def retire(folder: Path, role: str) -> None:
+    """Keep a role's key aside: it signs no more."""
+    durable.settle(_file(folder, role), *aside(folder, role, "retired"))
+
+
+def aside(folder: Path, name: str, *endings: str) -> list[Path]:
+    """``<name>.<number>.<ending>`` of each, with the first number that is free for all."""
+    tried = ([folder / f"{name}.{number}.{ending}" for ending in endings] for number in count(1))
+    return next(paths for paths in tried if not any(path.exists() for path in paths))
 
 
 def _open(path: Path) -> CryptoSigner:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from edgeloop import durable
 from edgeloop.errors import KeyFileError
 from edgeloop.protocol import keys
+from edgeloop.release import keys as release_keys
+from edgeloop.release.roles import KeyLine
 
 NAME = "model-signing"
 PRIVATE, PUBLIC = f"{NAME}.pem", f"{NAME}.pub"
@@ -67,6 +69,15 @@ class ModelKey:
         return True
 
 
+def line(folder: Path) -> KeyLine | None:
+    """What is known of the pair in ``folder``; None before the first release, which makes it."""
+    if not any((folder / name).exists() for name in (PRIVATE, PUBLIC)):
+        return None
+    pair = open_key(folder)
+    here = "here" if pair.secret else "not here"
+    return KeyLine(role=NAME, key=pair.hint, file=here, threshold=1, version=None, expires=None)
+
+
 def open_key(folder: Path) -> ModelKey:
     """The pair in ``folder``; it is made where neither half is there.
 
@@ -84,6 +95,18 @@ def open_key(folder: Path) -> ModelKey:
     if not beside.exists() or beside.read_bytes() != pair.pem:
         durable.write(beside, pair.pem)
     return pair
+
+
+def rotate(folder: Path) -> ModelKey:
+    """Make a new pair; the old halves are kept aside, the public one for what it signed.
+
+    Killed on the way, it can be repeated.
+    """
+    places = release_keys.aside(folder, NAME, "pub", "retired")
+    for path, place in zip((folder / PUBLIC, folder / PRIVATE), places, strict=True):
+        if path.exists():
+            durable.settle(path, place)
+    return open_key(folder)
 
 
 def _secret(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -101,7 +101,8 @@ def _findings(store: Store, bundle: str) -> Iterator[Paper]:
     found = [one for one in parents if one.kind == "finding"]
     for number, one in enumerate(found, start=1):
         _, description = parts_of(store.layout.read(one.digest), one.digest)
-        check = one.meta["check"] if PLAIN_NAME.fullmatch(one.meta["check"]) else "check"
+        named = ".".join(filter(None, (one.meta.get("variant"), one.meta["check"])))
+        check = named if PLAIN_NAME.fullmatch(named) else "check"
         data = store.layout.read(description.digest)
         yield Paper(name=f"{number:02}-{check}.json", media_type=FINDING_TYPE, data=data)
 

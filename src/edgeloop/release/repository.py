@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import GateError, NotListedError, OverrideError, SignatureError
 from edgeloop.protocol.messages import ChannelList, Delisted, Listed, ReleaseRef, RolloutPlan
-from edgeloop.release import model_key
+from edgeloop.release import ceremony, model_key
 from edgeloop.release.beginning import add_channels, begin
 from edgeloop.release.keys import ROLES
 from edgeloop.release.roles import KeyLine, Roles
@@ -27,7 +27,11 @@ from edgeloop.release.rotation import rotate
 from edgeloop.store.manifest import digest_of
 
 if TYPE_CHECKING:
+    from securesystemslib.signer import Key
     from tuf.api.metadata import Metadata, Targets
+
+    from edgeloop.release.ceremony import Change
+    from edgeloop.release.draft import Draft
 
 RESERVED = (*ROLES, model_key.NAME)  # each channel has a key of its name, in the same folder
 
@@ -46,12 +50,7 @@ class Repository:
         Raises:
             OverrideError: a channel has the name of another key.
         """
-        reserved = sorted(set(channels) & set(RESERVED))
-        if reserved:
-            rule = f"must not be one of {', '.join(RESERVED)}"
-            raise OverrideError(
-                f"channel {reserved[0]!r}", rule, todo="Other keys have these names"
-            )
+        _refuse_reserved(channels)
         with self._locked():
             if self._roles.exists():
                 add_channels(self._roles, channels)
@@ -63,18 +62,52 @@ class Repository:
         return self._roles.newest_root()
 
     def keys_of_roles(self) -> list[KeyLine]:
-        """Every role with its key, whether that is here, and until when its signature counts."""
-        return self._roles.lines()
+        """Every role with its keys, whether these are here, and until when signatures count."""
+        signing = model_key.line(self.keys)
+        return [*self._roles.lines(), *([signing] if signing else [])]
 
     def rotate(self, names: Sequence[str]) -> None:
         """Replace the keys of these roles; devices trust the old ones no more.
 
+        ``model-signing`` may be among them; devices do not ask for that one.
+
         Raises:
             OverrideError: there is no role of that name.
             KeyFileError: a key that must sign is not here; nothing was changed.
+            ThresholdError: several holders must sign; nothing was changed.
+        """
+        roles = [name for name in names if name != model_key.NAME]
+        with self._locked():
+            if roles:
+                rotate(self._roles, roles)
+            if len(roles) < len(names):
+                model_key.rotate(self.keys)
+
+    def holders(self, role: str) -> list[Key]:
+        """The keys that devices trust for root or targets."""
+        root = self._roles.load("root").signed
+        return [root.get_key(keyid) for keyid in root.roles[role].keyids]
+
+    def draft(self, change: Change) -> Draft:
+        """A change of what holders sign, for them to sign; nothing is published.
+
+        Raises:
+            OverrideError: there is no such role.
+        """
+        _refuse_reserved(change.channels)
+        with self._locked():
+            return ceremony.draft(self._roles, change)
+
+    def publish_draft(self, drafted: Draft) -> None:
+        """Publish what enough holders have signed; can be repeated after a kill.
+
+        Raises:
+            ThresholdError: signatures are missing; nothing was changed.
+            DraftError: the repository has changed since it was drafted.
+            KeyFileError: a key that is kept here and must sign is missing.
         """
         with self._locked():
-            rotate(self._roles, names)
+            ceremony.publish(self._roles, drafted)
 
     def publish(
         self,
@@ -85,6 +118,7 @@ class Repository:
         plan: RolloutPlan,
         targets: tuple[str, ...] = (),
         needs: tuple[str, ...] = (),
+        alternatives: tuple[tuple[str, ...], ...] = (),
     ) -> ReleaseRef:
         """Put a bundle on a channel's list as the next version. Twice the same is one release.
 
@@ -106,6 +140,7 @@ class Repository:
                 plan=plan,
                 targets=targets,
                 needs=needs,
+                alternatives=alternatives,
             )
             if known != line:
                 others = [other for other in listing.releases if other.version != version]
@@ -155,16 +190,17 @@ class Repository:
         """Sign every role anew whose key is here, before it expires; gives the roles.
 
         Snapshot and timestamp live for 14 days, channels for 90, root and targets, whose keys may
-        be offline, for a year.
+        be offline, for a year. What several holders sign is left to a draft of theirs.
 
         Raises:
             KeyFileError: the key of snapshot or timestamp is not here.
         """
         roles = self._roles
         with self._locked():
-            present = [role for role in ("targets", *roles.channels()) if roles.has_key(role)]
+            names = ("targets", *roles.channels())
+            present = [role for role in names if roles.signs_alone(role)]
             changed = {role: roles.renew(role, roles.load(role)) for role in present}
-            if roles.has_key("root"):
+            if roles.signs_alone("root"):
                 roles.renew("root", roles.load("root"))
                 present.append("root")
             roles.publish(changed)
@@ -231,6 +267,13 @@ def read_lists(folder: Path) -> list[ChannelList]:
     ]
     models = {(name, channel) for name, channel in names if not name.startswith("_")}
     return [read_list(folder, name, channel) for name, channel in sorted(models)]
+
+
+def _refuse_reserved(channels: tuple[str, ...]) -> None:
+    reserved = sorted(set(channels) & set(RESERVED))
+    if reserved:
+        rule = f"must not be one of {', '.join(RESERVED)}"
+        raise OverrideError(f"channel {reserved[0]!r}", rule, todo="Other keys have these names")
 
 
 def _line(listing: ChannelList, version: int) -> Listed:

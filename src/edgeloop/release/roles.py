@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgeloop import durable
 from edgeloop.clock import Clock
-from edgeloop.errors import KeyFileError, NotListedError
+from edgeloop.errors import KeyFileError, NotListedError, ThresholdError
 from edgeloop.release import keys
+from edgeloop.release.holders import holder
 from edgeloop.release.keys import ROLES
 from edgeloop.release.trusted_time import SIGNED_AT, stamp
 
@@ -28,14 +29,19 @@ TODO = "Free space and run again; what is published stays as it was"
 
 @dataclass(frozen=True, kw_only=True)
 class KeyLine:
-    """What is known of one role's key; ``file`` is ``here``, ``not here`` or ``another key``."""
+    """What is known of one key of a role; ``file`` is ``here``, ``not here`` or ``another key``.
+
+    ``threshold``: how many of the role's keys must sign. ``version`` and ``expires`` are of what
+    the role signed last; None for a key that signs nothing of the repository's own.
+    """
 
     role: str
     key: str
     file: str
     threshold: int
-    version: int
-    expires: str
+    version: int | None
+    expires: str | None
+    holder: str = ""
 
 
 class Roles:
@@ -88,8 +94,10 @@ class Roles:
         Raises:
             KeyFileError: its file is missing or broken, or holds another key, whose signatures
                 devices would refuse.
+            ThresholdError: one key is not enough.
         """
         self.settle(role)
+        self.refuse_shared(role)
         trusted = self.trusted(role).keyids
         found = keys.signer(self.keys, role)
         if found.public_key.keyid not in trusted:
@@ -108,30 +116,69 @@ class Roles:
         if waiting is not None and waiting.public_key.keyid in self.trusted(role).keyids:
             keys.take_over(self.keys, role)
 
+    def refuse_shared(self, role: str) -> None:
+        """Refuse to sign alone what several holders must sign.
+
+        Raises:
+            ThresholdError: they must.
+        """
+        trusted = self.trusted(role)
+        if trusted.threshold > 1:
+            raise ThresholdError(
+                f"role {role}",
+                f"must be signed by {trusted.threshold} of {len(trusted.keyids)} holders",
+                got="one folder of keys",
+                todo="Draft the change: `edgeloop release keys draft`",
+            )
+
+    def signs_alone(self, role: str) -> bool:
+        """Whether the key file that is here is all that it takes."""
+        return self.has_key(role) and self.trusted(role).threshold == 1
+
+    def retire(self, role: str) -> None:
+        """Keep a role's key aside if devices do not trust it any more."""
+        if self.has_key(role) and self._where(role) == "another key":
+            keys.retire(self.keys, role)
+
     def lines(self) -> list[KeyLine]:
-        """Every role with its key."""
-        return [self._line(role) for role in (*ROLES, *self.channels())]
+        """Every role with its keys."""
+        return [line for role in (*ROLES, *self.channels()) for line in self._lines(role)]
 
-    def _line(self, role: str) -> KeyLine:
+    def _lines(self, role: str) -> list[KeyLine]:
         trusted, signed = self.trusted(role), self.load(role).signed
-        return KeyLine(
-            role=role,
-            key=trusted.keyids[0],
-            file=self._where(role),
-            threshold=trusted.threshold,
-            version=signed.version,
-            expires=signed.expires.date().isoformat(),
-        )
+        return [
+            KeyLine(
+                role=role,
+                key=keyid,
+                file=self._where(role, keyid),
+                threshold=trusted.threshold,
+                version=signed.version,
+                expires=signed.expires.date().isoformat(),
+                holder=self._holder(role, keyid),
+            )
+            for keyid in trusted.keyids
+        ]
 
-    def _where(self, role: str) -> str:
+    def _holder(self, role: str, keyid: str) -> str:
+        above = self.load("root").signed if role in ROLES else self.load("targets").signed
+        return holder(above.get_key(keyid))
+
+    def _where(self, role: str, keyid: str | None = None) -> str:
+        """Whether a key, or any that the role trusts, is the one in the role's file."""
         if not self.has_key(role):
             return "not here"
-        key = keys.signer(self.keys, role).public_key.keyid
-        return "here" if key in self.trusted(role).keyids else "another key"
+        found, trusted = keys.signer(self.keys, role).public_key.keyid, self.trusted(role).keyids
+        if keyid is not None and found in trusted and found != keyid:
+            return "not here"
+        return "here" if found in trusted else "another key"
 
     def has_key(self, role: str) -> bool:
         """Whether there is a key file for a role."""
         return (self.keys / f"{role}.pem").is_file()
+
+    def now(self) -> float:
+        """The time by which is signed, as Unix seconds."""
+        return self._clock.now()
 
     def expiry(self, role: str) -> datetime:
         """Until when what is signed now is believed."""
@@ -169,6 +216,10 @@ class Roles:
         metadata.signatures.clear()
         for signer in signers:
             metadata.sign(signer, append=True)
+        self.put(role, metadata)
+
+    def put(self, role: str, metadata: Metadata[Any]) -> None:
+        """Write a role's metadata as it was signed."""
         prefix = "" if role == "timestamp" else f"{metadata.signed.version}."
         self.write(self._metadata / f"{prefix}{role}.json", metadata.to_bytes())
 

@@ -29,8 +29,11 @@ def rotate(roles: Roles, names: Sequence[str]) -> None:
     Raises:
         OverrideError: there is no role of that name.
         KeyFileError: a key that must sign is not here; nothing was changed.
+        ThresholdError: several holders must sign; nothing was changed.
     """
     _refuse_unknown(names, (*ROLES, *roles.channels()))
+    for name in names:
+        roles.refuse_shared(name)
     for name in sorted(_must_sign(names)):
         roles.signer(name)
     for name in names:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from tuf.api import exceptions
 from tuf.ngclient import FetcherInterface
@@ -91,6 +92,16 @@ class TrustedStore:
             if info is None:
                 raise NotListedError(f"target {path}", "must be on the signed list")
             return client.read_target(info)
+
+    def forget(self, is_useless: Callable[[str], bool]) -> None:
+        """Remove targets that nobody will ask for from the cache, by their paths.
+
+        A removal that a power cut undoes is made again the next time, and a target that is asked
+        for after all is fetched: nothing is synced here.
+        """
+        for file in (self._folder / "targets").iterdir():
+            if is_useless(unquote(file.name)):
+                file.unlink(missing_ok=True)
 
     def _seen(self) -> Seen:
         return seen.load(self._folder / "seen.json")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "model.onnx"
 FATAL_ONLY = 4  # ONNX Runtime's severity: what fails is raised, a line would say it twice
+PROCESSOR = "CPUExecutionProvider"
 KINDS = {"float": "float32", "double": "float64", "string": "str"}  # the others as numpy's
 
 
@@ -41,12 +42,17 @@ class OnnxRuntime:
             MissingExtraError: ONNX Runtime is not installed.
             ModelError: the file is missing or broken, keeps tensors outside, uses operators that
                 ONNX Runtime does not know, has other inputs than the program gives it, or leaves
-                other tensors open than ``constants`` holds.
+                other tensors open than ``constants`` holds; or ``budget.accelerator`` is not here.
         """
         inputs = graph_inputs(model)
         session = _opened(model.files.get(NAME), constants(model), budget)
         _check_signature(session, inputs)
         return wrap(model, OnnxSession(session, inputs))
+
+    @staticmethod
+    def accelerators() -> frozenset[str]:
+        """What graphs can run on here, as ``budget.accelerator`` names it: ``cpu``, ``cuda`` ..."""
+        return frozenset(_providers())
 
 
 class OnnxSession:
@@ -97,7 +103,7 @@ def _opened(path: Path | None, beside: Arrays, budget: Budget) -> Any:
     try:
         graph = path.read_bytes() if path is not None else b""
         onnx_header.check(graph, NAME, beside)
-        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(graph, options, providers=_wanted(budget))
     except (OSError, RuntimeException, *faults) as error:
         raise ModelError(
             f"model file {NAME}",
@@ -105,6 +111,37 @@ def _opened(path: Path | None, beside: Arrays, budget: Budget) -> Any:
             got=str(error).splitlines()[0],
             todo=onnx_header.ADVICE,
         ) from error
+    if _wanted(budget)[0] not in session.get_providers():  # it goes on without, and says nothing
+        raise ModelError(
+            f"accelerator {budget.accelerator}",
+            "must be one that ONNX Runtime can use here",
+            got=f"a session on {', '.join(session.get_providers())}",
+        )
+    return session
+
+
+def _wanted(budget: Budget) -> list[str]:
+    """The execution providers to ask for; the processor takes what the first does not know."""
+    if not budget.accelerator:
+        return [PROCESSOR]
+    provider = _providers().get(budget.accelerator)
+    if provider is None:
+        raise ModelError(
+            f"accelerator {budget.accelerator}",
+            "must be one that ONNX Runtime has here",
+            got=", ".join(sorted(_providers())) or "none",
+        )
+    return list(dict.fromkeys((provider, PROCESSOR)))
+
+
+def _providers() -> dict[str, str]:
+    """Short name -> execution provider, of those that are built into what is installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return {}
+    found: list[str] = onnxruntime.get_available_providers()
+    return {name.removesuffix("ExecutionProvider").lower(): name for name in found}
 
 
 def _check_signature(session: Any, wanted: tuple[TensorSpec, ...]) -> None:

@@ -42,6 +42,8 @@ def assess(
     """Merge the newest windows of a group and compare them with the nearest reference.
 
     ``windows`` are one group's, of ``bundle``, oldest first; ``references`` came with that bundle.
+    Inputs alone are compared, which every variant of a bundle declares alike: windows of all of its
+    variants are judged together. What they answer is judged on the device, by variant.
     Not drifted while there are fewer than ``limits.answers`` answers.
     """
     newest = _newest(windows, limits.answers)

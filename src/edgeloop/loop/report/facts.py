@@ -36,6 +36,16 @@ class Promise:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VariantFacts:
+    """One graph of a release with several; ``size`` in bytes, what others share counted to each."""
+
+    name: str
+    when: str  # its conditions as a person reads them
+    size: int
+    checks: tuple[CheckLine, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReleaseFacts:
     """One release of the loop, with what was found of it before it went out."""
 
@@ -45,6 +55,7 @@ class ReleaseFacts:
     checks: tuple[CheckLine, ...]
     declared: tuple[Promise, ...]
     saw: tuple[Saw, ...] = ()
+    variants: tuple[VariantFacts, ...] = ()  # the most wanted first; empty where there is one graph
     unread: tuple[str, ...] = ()  # pictures of its checks that cannot be drawn, and why
 
 

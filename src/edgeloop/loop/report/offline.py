@@ -6,17 +6,16 @@ import re
 from collections.abc import Mapping
 
 from edgeloop.errors import UnknownPluginError
-from edgeloop.loop.report import evidence
-from edgeloop.loop.report.facts import CheckLine, Node, Promise, ReleaseFacts, Training
+from edgeloop.loop.report import evidence, variants
+from edgeloop.loop.report.checklines import check_line
+from edgeloop.loop.report.facts import Node, Promise, ReleaseFacts, Training
 from edgeloop.plugins import get
-from edgeloop.quantities import BYTES, SECONDS
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.store.artifacts import Store
 from edgeloop.store.manifest import layers_of
 from edgeloop.types import Artifact, Finding
 
 QUALITY = "quality"
-BOUND = re.compile(r"[^0-9-]*(-?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%]*)")
 
 
 def bundles(store: Store, name: str, channel: str) -> dict[int, Artifact]:
@@ -32,7 +31,8 @@ def bundles(store: Store, name: str, channel: str) -> dict[int, Artifact]:
 
 def release(store: Store, version: int, bundle: Artifact) -> ReleaseFacts:
     """One release, with the findings that its bundle was made from."""
-    findings = _findings(store, bundle)
+    every = _findings(store, bundle)
+    findings = [one for one in every if not one.variant]
     declared = BundleInfo.model_validate(bundle.meta).declared
     saw, unread = evidence.read(findings)
     return ReleaseFacts(
@@ -50,6 +50,7 @@ def release(store: Store, version: int, bundle: Artifact) -> ReleaseFacts:
             for one in declared
         ),
         saw=saw,
+        variants=variants.facts(bundle, every),
         unread=unread,
     )
 
@@ -57,36 +58,6 @@ def release(store: Store, version: int, bundle: Artifact) -> ReleaseFacts:
 def _findings(store: Store, bundle: Artifact) -> list[Finding]:
     parents = [store.open(parent) for parent in bundle.parents]
     return [Finding.from_meta(one.meta) for one in parents if one.kind == "finding"]
-
-
-def check_line(finding: Finding) -> CheckLine:
-    """A finding with its limit as a number beside the words."""
-    return CheckLine(
-        check=finding.check,
-        verdict=str(finding.verdict),
-        value=finding.value,
-        unit=finding.unit,
-        limit=finding.limit,
-        bound=bound(finding.limit, finding.unit),
-        interval=finding.interval,
-        reason=finding.reason,
-    )
-
-
-def bound(limit: str, unit: str) -> float | None:
-    """The number of a written limit in ``unit``: ``("<= 300 kB", "bytes")`` -> 300000.
-
-    None when there is no number in it.
-    """
-    found = BOUND.match(limit)
-    if found is None:
-        return None
-    value, written = float(found[1]), found[2]
-    if written in BYTES and unit == "bytes":
-        return value * BYTES[written]
-    if written in SECONDS and unit in SECONDS:
-        return value * SECONDS[written] / SECONDS[unit]
-    return value / 100 if written == "%" else value
 
 
 def measure(found: Mapping[int, Artifact]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from edgeloop.loop.report import figures, seen
+from edgeloop.loop.report import figures, seen, variants
 from edgeloop.loop.report.facts import (
     Facts,
     Lane,
@@ -39,9 +39,11 @@ MOST_LANES = 40  # in one picture; what failed comes first
 
 
 def sections(facts: Facts, extra: Mapping[str, str]) -> list[Section]:
-    """Every section, in order."""
+    """Every section, in order; that of variants where a release has some."""
+    several = any(one.variants for one in facts.releases)
     makers: tuple[Callable[[Facts], Section], ...] = (
         _checks,
+        *((variants.section,) if several else ()),
         _declared,
         _training,
         seen.section,
