@@ -114,7 +114,8 @@ def test_a_long_download_is_heard_of_and_can_be_withdrawn(
 ) -> None:
     monkeypatch.setattr(gate, "SLICE_SECONDS", 2)
     before, ref = installed(world)
-    world.agent._told = world.agent.settings.model_copy(update={"report_seconds": 1})
+    told = world.agent.settings.model_copy(update={"report_seconds": 1})
+    object.__setattr__(world.agent._home, "told", told)
     limited = PLAN.model_copy(update={"bandwidth": 1024})
     world.plane.wish(world.factory.publish(good(world, before), limited), 2)
 
@@ -122,9 +123,9 @@ def test_a_long_download_is_heard_of_and_can_be_withdrawn(
         world.clock.sleep(world.agent.tick())
         if sum(one["state"] == "downloading" for one in world.plane.reports) >= 2:
             break
-    told = [one["fetched"] for one in world.plane.reports if one["state"] == "downloading"]
-    assert len(told) == 2
-    assert told == sorted(set(told)), "each report must say that more has come"
+    fetched = [one["fetched"] for one in world.plane.reports if one["state"] == "downloading"]
+    assert len(fetched) == 2
+    assert fetched == sorted(set(fetched)), "each report must say that more has come"
     world.plane.wish(ref, 1)
     world.fleet.until(lambda: report(world)["state"] == "idle")
     assert not list((device(world) / "partial").iterdir())

@@ -11,7 +11,8 @@ from tests.agent.identity_ground import URL, Ground, PowerCut, on_ground
 from tests.agent.world import Factory, pictures
 
 from edgeloop.agent import claiming, rotate_key
-from edgeloop.agent.agent import Agent, Surroundings
+from edgeloop.agent.agent import Agent
+from edgeloop.agent.home import Surroundings
 from edgeloop.agent.key_places import FilePlace
 from edgeloop.agent.settings import read
 from edgeloop.errors import AgentFolderError, ConflictError, EnrolmentError, UnreachableError

@@ -124,7 +124,7 @@ def send_all(agent: Agent) -> None:
     """Close its windows and send all that wait; :meth:`Agent.hand_over` sends what fits once."""
     agent.hand_over()
     while agent._books.signals.batch() is not None:
-        agent._send_windows()
+        agent._talk.send_windows()
 
 
 @contextmanager

@@ -28,14 +28,9 @@ from edgeloop.errors import (
 
 if TYPE_CHECKING:
     from edgeloop.agent.admission import Timer
-    from edgeloop.agent.complaints import Complaints
-    from edgeloop.agent.earlier import Earlier
-    from edgeloop.agent.journal import Journal
+    from edgeloop.agent.books import Books
     from edgeloop.agent.loaded import Loaded, Meaning
     from edgeloop.agent.probation import Shadow, Trial
-    from edgeloop.agent.recent import Recent
-    from edgeloop.agent.samples import Samples
-    from edgeloop.agent.signals import Signals
     from edgeloop.clock import Clock
     from edgeloop.types import Arrays, Json
 
@@ -76,18 +71,6 @@ class InCharge:
     shadow: Shadow | None = None
     trial: Trial | None = None
     newest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST), repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Books:
-    """Where answers are written down."""
-
-    journal: Journal
-    signals: Signals
-    samples: Samples
-    recent: Recent
-    earlier: Earlier
-    complaints: Complaints
 
 
 class Answering:

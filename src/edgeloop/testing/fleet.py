@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from edgeloop.agent.agent import Agent, Surroundings
+from edgeloop.agent.agent import Agent
 from edgeloop.agent.enrolment import enrol
+from edgeloop.agent.home import Surroundings
 from edgeloop.agent.readings import Readings
 from edgeloop.protocol.messages import State
 from edgeloop.release.trusted_time import boot_id
