@@ -15,7 +15,7 @@ demo: $(VENV)/.demo  ## the whole loop on this machine, once
 	$(BIN)/python examples/digits/demo.py
 
 test: $(VENV)/.dev  ## everything that a newcomer should run
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-hard: $(VENV)/.dev  ## the whole of each harness, and its table; 45 minutes on two cores
 	$(BIN)/python -m pytest -m hard --numprocesses 2 --dist load -rP --show-capture=stdout

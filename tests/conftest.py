@@ -14,14 +14,26 @@ NEEDED = {  # marker -> modules without which its tests are skipped; `make five`
 }
 
 
+LONGEST = ("processes", "docs", "loop")  # folders with files of minutes
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests of models that are not installed."""
+    """Skip the tests of models that are not installed; begin with what takes longest.
+
+    Two processes share the files: one that takes minutes and comes last would keep one idle.
+    """
+    items.sort(key=lambda item: _turn(item.path))
     for marker, modules in NEEDED.items():
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         skip = pytest.mark.skip(reason=f"`make five` installs {', '.join(missing)}")
         for item in items if missing else ():
             if item.get_closest_marker(marker):
                 item.add_marker(skip)
+
+
+def _turn(path: Path) -> int:
+    folder = path.relative_to(Path(__file__).parent).parts[0]
+    return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session")
