@@ -150,7 +150,7 @@ def _slow_polls(folder: Path, loop: LoopFile, python: Path) -> Figure:
         value=f"{share:.2f} %",
         target=f"{MOST_SHARE} % or less",
         met=share <= MOST_SHARE,
-        reason="" if share <= MOST_SHARE else "its threads wake twice a second to see a stop",
+        reason="" if share <= MOST_SHARE else "each half second it looks what it has to report",
         parts=(f"over {passed:.0f} s", _words(memory)),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.agent.several import FULL, several
 from tests.agent.world import SERVER, Factory, Plane, pictures
 
 from edgeloop.agent.agent import Agent
@@ -23,7 +24,7 @@ from edgeloop.protocol.messages import (
     RolloutPlan,
     SampleRequest,
 )
-from edgeloop.release.bundle import open_kept
+from edgeloop.release.bundle import MAIN, open_kept
 from edgeloop.testing.clock import FakeClock
 from edgeloop.testing.disk import Recorder, Recording
 from edgeloop.testing.fleet import FakeFleet, Home
@@ -121,7 +122,7 @@ class Release:
     ref: ReleaseRef
     good: bool
     inputs: Any
-    outputs: Mapping[str, Any]
+    outputs: Mapping[str, Mapping[str, Any]]  # variant -> output -> its answers
 
 
 class Maker:
@@ -136,8 +137,11 @@ class Maker:
         return self._publish(self._one, good=True)
 
     def better(self) -> Release:
+        """Of two graphs: ``fine`` wants half a battery, or a device that has none."""
         profiles = {"clean": (0, 0.0), "south": (SOUTH, 0.0)}
-        self._two = self.factory.bundle(against=self._one, profiles=profiles, scale=0.012)
+        both = {"against": self._one, "profiles": profiles}
+        fine = (FULL, {**both, "scale": 0.013})
+        self._two = several(self.factory, {**both, "scale": 0.012}, fine=fine)
         charging = PLAN.model_copy(update={"conditions": Conditions(charging=True)})
         return self._publish(self._two, good=True, plan=charging)
 
@@ -149,7 +153,9 @@ class Maker:
     def _publish(self, bundle: Artifact, *, good: bool, plan: RolloutPlan = PLAN) -> Release:
         ref = self.factory.publish(bundle, plan)
         opened = open_kept(self.factory.store, bundle.digest)
-        inputs, outputs = opened.golden_samples()
+        golden = {one.name: opened.of(one.name).golden_samples() for one in opened.info.every}
+        inputs, _ = golden[MAIN]
+        outputs = {name: answers for name, (_, answers) in golden.items()}
         release = Release(ref=ref, good=good, inputs=inputs["image"], outputs=outputs)
         self.releases[bundle.digest] = release
         return release
@@ -186,6 +192,7 @@ class Life:
         self.plane.breaks += [EARLY, LATE]
         self._wait(fleet)
         self.rest(fleet)
+        self._other_graph(fleet)
         self.plane.down = True
         for _ in range(3):
             fleet.step()
@@ -205,6 +212,12 @@ class Life:
         fleet.readings = Readings(charging=True)
         fleet.until(lambda: self.plane.reports[-1]["waiting"] == '"not now" of a user')
         fleet.agents["d1"].postpone(0)
+
+    def _other_graph(self, fleet: FakeFleet) -> None:
+        """The battery runs low, and another graph of the same release answers from then on."""
+        assert fleet.agents["d1"].slot().variant == "fine"
+        fleet.readings = Readings(battery_percent=20, charging=False)
+        fleet.until(lambda: self.plane.reports[-1]["variant"] == MAIN)
 
     def _wish(self, release: Release, rollout: int) -> None:
         self.plane.wish(release.ref, rollout, SampleRequest(id=rollout, count=10))

@@ -14,6 +14,7 @@ import pytest
 from tests.agent.test_update import good, installed
 from tests.agent.world import World, pictures
 
+from edgeloop.agent import settings
 from edgeloop.agent.agent import Agent
 from edgeloop.agent.database import Database
 from edgeloop.agent.settings import read
@@ -172,6 +173,18 @@ def test_broken_settings_are_refused(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"[E504] file {tmp_path / 'agent.json'} must hold settings, got device: Field required"
     )
+
+
+def test_an_agent_says_the_version_that_it_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.agent_version.cache_clear()
+    try:
+        said = []
+        for installed_now in ("1", "2"):  # a package manager replaces it meanwhile
+            monkeypatch.setattr(settings, "version", lambda _, now=installed_now: now)
+            said.append(settings.agent_version())
+        assert said == ["1", "1"]
+    finally:
+        settings.agent_version.cache_clear()
 
 
 def test_a_running_agent_ends_when_it_is_told_to(world: World) -> None:

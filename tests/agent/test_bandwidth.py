@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.test_update import good, installed
-from tests.agent.test_waiting import PLAN, device, report
+from tests.agent.test_waiting import (
+    CHARGING,
+    ON_BATTERY,
+    PLAN,
+    device,
+    offered,
+    report,
+    steps,
+    waits,
+)
 from tests.agent.world import World
 
 from edgeloop.agent import gate, own_conditions
+from edgeloop.agent.blobs import Blobs
+from edgeloop.agent.gate import PausedError
+from edgeloop.agent.home import UNPACED
 from edgeloop.agent.mirrors import Mirrors
 from edgeloop.agent.sources import Folder, Server
 from edgeloop.agent.transport import BURST_SECONDS, Allowance, Pace, Reply, paced
 from edgeloop.errors import UnreachableError
+from edgeloop.protocol.messages import Conditions
 from edgeloop.testing.clock import FakeClock
+from edgeloop.types import Layer
 
 LIMIT = 2000  # bytes per second
 DIGEST = "sha256:" + "a" * 64
@@ -107,6 +123,28 @@ def test_a_device_keeps_to_the_plans_limit_and_to_its_own(
     came = world.agent.report().fetched - fetched
     assert came > 8 * 1024
     assert waited == pytest.approx(came / 1024, abs=2 * BURST_SECONDS)
+
+
+def test_a_long_download_from_who_cannot_resume_comes_to_its_end(
+    world: World, tmp_path: Path
+) -> None:
+    world.fleet.readings = ON_BATTERY
+    offered(world, conditions=Conditions(charging=True))
+    steps(world, 5)
+    assert waits(world) == ("downloading", "power from outside")
+    world.fleet.readings = CHARGING
+    clock, size, looks = world.clock, 400_000, 0
+    whole = server(clock, size, seconds_each=1.0)
+    mirrors = Mirrors([], whole, clock, UNPACED, came=world.agent._gate.came)
+    blobs = Blobs(tmp_path, mirrors.read, clock, UNPACED)
+    digest = hashlib.sha256(b"x" * size).hexdigest()
+    layer = Layer(name="model.onnx", digest=f"sha256:{digest}", size=size)
+    while looks < 9 and not blobs.path(layer.digest).exists():
+        assert world.agent._gate.passes()
+        looks += 1
+        with suppress(PausedError):
+            blobs.get(layer)
+    assert looks == 4, "each look but the first must bring as much again as was here"
 
 
 def test_a_long_download_is_heard_of_and_can_be_withdrawn(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeloop.agent.hooks import NAMES, Hooks
+from edgeloop.agent import hooks as hooks_module
+from edgeloop.agent.hooks import NAMES, Hooks, check
 from edgeloop.errors import HookError
 from edgeloop.protocol.messages import State
 
@@ -124,6 +125,23 @@ def test_what_a_hook_says_behind_a_move_changes_nothing(
         "hook.failed name=after-probation statu",
         "hook.failed fault=[E511] hook after-tr",
     ]
+
+
+def test_a_hook_that_goes_while_it_is_looked_at_refuses_before_and_changes_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(path: Path) -> None:
+        path.unlink()
+        check(path)
+
+    monkeypatch.setattr(hooks_module, "check", gone)
+    hooks = Hooks(folder=tmp_path)
+    hook(tmp_path, "before-trying", "exit 0")
+    said = "[E511] hook before-trying must be readable, got No such file or directory"
+    assert refused(hooks) == said
+    hook(tmp_path, "after-trying", "exit 0")
+    hooks.after(State.TRYING, ABOUT)
+    assert caplog.records[-1].message == f"hook.failed fault={said.replace('before', 'after')}"
 
 
 def test_names_that_no_state_has_are_found(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ import pytest
 from tests.agent.world import Factory
 
 from edgeloop import durable
+from edgeloop.agent import own_conditions
 from edgeloop.agent.agent import Agent
 from edgeloop.agent.handlers import open_handler
 from edgeloop.agent.handlers.script import Script
+from edgeloop.agent.readings import Readings
 from edgeloop.errors import AgentFolderError
 from edgeloop.fleet.client import FleetClient
 from edgeloop.fleet.server import create_app, tick
@@ -326,6 +328,20 @@ def test_a_power_cut_before_each_write_and_command_leaves_an_update_that_ends_we
         assert not list((gateway.owner.parent / "fleet").rglob("handed.json"))
     assert number > 15
     print(f"payload: power cuts {number - 1}, updates that did not end well 0")
+
+
+def test_a_clean_end_keeps_how_long_a_payload_has_waited(gateway: Gateway) -> None:
+    device = gateway.fleet._folder / "gate-1"
+    own_conditions.change(device, {"charging": True})
+    gateway.fleet.readings = Readings(charging=False)
+    gateway.roll_out(gateway.release("one"))
+    for _ in range(3):
+        gateway.fleet.step()
+    assert gateway.told().waiting == "power from outside"
+    gateway.fleet._clock.sleep(50)
+    gateway.fleet.agents.pop("gate-1").close()
+    (kept,) = (path for path in device.rglob("progress.json") if path.parent != device)
+    assert json.loads(kept.read_text())["waited"] >= 50
 
 
 def test_a_device_follows_each_thing_once(gateway: Gateway) -> None:

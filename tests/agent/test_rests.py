@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from edgeloop.agent.reckoning import Reckoning
+from edgeloop.agent.restraint import Restraint
 from edgeloop.agent.rests import LONGEST_SECONDS, Record, Rest
+from edgeloop.agent.states import Ledger
+from edgeloop.protocol.messages import Desired, ReleaseRef
+from edgeloop.testing.clock import FakeClock
 
 ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 DAY = 86_400.0
@@ -55,7 +62,43 @@ def test_each_rest_is_twice_as_long_up_to_a_day() -> None:
     assert seconds[-1] == LONGEST_SECONDS
 
 
-def test_a_clock_that_was_put_back_begins_the_rest_again_and_no_more() -> None:
-    record = failed(10 * DAY, 10 * DAY, 10 * DAY).at(5.0)
-    assert record.rest is not None
-    assert (record.rest.began, record.bars(ONE, 904), record.bars(ONE, 905)) == (5.0, True, False)
+def test_failures_on_five_days_of_a_clock_that_begins_anew_are_not_near_each_other() -> None:
+    record = Record()
+    for day in range(5):  # each power-on begins at the same time
+        clock = FakeClock(DAY)
+        reckoning = Reckoning(clock)
+        clock.sleep(60)
+        record = record.failed(f"sha256:{day:064d}", day, reckoning.now(record))
+    assert record.rest is None
+
+
+def test_a_clock_that_is_put_back_ends_no_rest_and_lengthens_none() -> None:
+    clock = FakeClock(10 * DAY)
+    reckoning, record = Reckoning(clock), failed(10 * DAY, 10 * DAY, 10 * DAY)
+    assert record.bars(ONE, reckoning.now(record))
+    clock.jump(-9 * DAY)
+    clock.sleep(899)
+    assert record.bars(ONE, reckoning.now(record))
+    clock.sleep(1)
+    assert not record.bars(ONE, reckoning.now(record))
+
+
+def test_a_clock_that_is_set_right_is_believed() -> None:
+    clock = FakeClock(0)
+    reckoning, record = Reckoning(clock), failed(60, 60, 60)
+    clock.jump(10 * DAY)
+    assert reckoning.now(record) == 10 * DAY
+
+
+def test_a_rest_passes_while_the_device_is_powered_a_few_minutes_a_day(tmp_path: Path) -> None:
+    Ledger(tmp_path / "progress.json").note(record=failed(DAY, DAY, DAY))
+    ref = ReleaseRef(name="sorter", channel="stable", version=4, digest=ONE)
+    wish, allowed = Desired(release=ref, rollout=1, poll_seconds=30), []
+    for _ in range(3):
+        clock = FakeClock(DAY)
+        restraint = Restraint(Ledger(tmp_path / "progress.json"), clock, lambda: 0.5)
+        for _ in range(18):  # nine minutes
+            clock.sleep(30)
+            allowed.append(restraint.allows(wish, None))
+    assert True not in allowed[:30], "it must rest for 900 s of power"
+    assert allowed[-1]

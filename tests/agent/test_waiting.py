@@ -128,6 +128,32 @@ def test_a_device_without_a_clock_waits_by_the_time_that_it_was_powered(world: W
     done(world)
 
 
+def test_a_device_without_a_clock_that_is_powered_for_minutes_waits_no_longer(
+    world: World,
+) -> None:
+    offered(world, conditions=Conditions(hours=("00:00-24:00",), deadline_seconds=HOUR))
+    world.clock.jump(-1_700_000_000)
+    for _ in range(7):  # nine minutes at a time, of which seven count at the least
+        steps(world, 9, 60)
+        assert waits(world) == ("downloading", "a clock that is right, to know the hour")
+        world.fleet.cut_power("d1")
+        world.fleet.start("d1")
+    steps(world, 11, 60)
+    done(world)
+
+
+def test_a_clean_end_forgets_no_second_of_a_wait(world: World) -> None:
+    world.fleet.readings = ON_BATTERY
+    offered(world, conditions=Conditions(charging=True, deadline_seconds=HOUR))
+    steps(world, 5)
+    before = world.agent._gate._elapsed()
+    world.clock.sleep(50)
+    world.fleet.agents.pop("d1").close()
+    world.clock.jump(-1_700_000_000)
+    world.fleet.start("d1")
+    assert world.agent._gate._elapsed() == before + 50
+
+
 def test_a_clock_that_is_set_right_is_no_long_wait(world: World) -> None:
     world.fleet.readings = ON_BATTERY
     offered(world, conditions=Conditions(charging=True, deadline_seconds=HOUR))

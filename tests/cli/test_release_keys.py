@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from edgeloop.cli.main import app
-from edgeloop.errors import KeyFileError
+from edgeloop.errors import DraftError, KeyFileError
 from edgeloop.release import model_key
 
 PASSPHRASE = "correct horse battery"
@@ -70,6 +70,30 @@ def test_who_signs_is_told_what_changes_is_asked_and_types_a_passphrase_that_is_
     assert yes.stdout.endswith("signed: root\n")
     assert PASSPHRASE not in yes.output
     assert "signed by anna" in call("show")
+
+
+def test_who_signed_keeps_the_root_and_follows_only_from_there(here):
+    call("new anna.pem --passphrase-file words")
+    call("draft --root 1_of_anna.pub --out one")
+    first = invoke("sign one --key anna.pem", f"y\n{PASSPHRASE}\n")
+    assert "nothing here tells whether that root is the real one" in first.stderr
+    number = call("").partition("root version 1, number ")[2].splitlines()[0]
+    assert f"it begins at root version 1, number {number}\n" in first.stderr
+    call("sign one --key keys/root.pem --yes")
+    call("publish one")
+    call("draft --out two")
+    second = invoke("sign two --key anna.pem", f"y\n{PASSPHRASE}\n")
+    assert "that root is, or follows from, version 1 in anna.root.json" in second.stderr
+    newest = (here / "repository/metadata/2.root.json").read_bytes()
+    assert (here / "anna.root.json").read_bytes() == newest
+    with pytest.raises(DraftError, match="version 1, which does not follow from version 2 in"):
+        call("sign one --key anna.pem --passphrase-file words --yes")
+    with pytest.raises(DraftError, match="version 2 in repository"):
+        call("show one --root repository/metadata/2.root.json")
+    call(
+        "sign one --key anna.pem --root repository/metadata/1.root.json"
+        " --passphrase-file words --yes"
+    )
 
 
 def test_a_passphrase_file_that_is_not_there_is_named(here):

@@ -185,6 +185,39 @@ def test_only_what_was_claimed_is_freed(bench: Bench) -> None:
     )
 
 
+def test_an_authority_that_is_added_again_has_each_serial_number_once(bench: Bench) -> None:
+    added(bench)
+    made, gone = Made(bench, FACTORY, "SN-1"), Made(bench, FACTORY, "SN-2")
+    device = made.device(made.claim())
+    gone.claim()
+    bench.operator.decommission("SN-2")
+    bench.operator.revoke_factory("acme")
+    added(bench, name="acme-2", model="other")
+    for first in (made, gone):  # by whoever copied certificate and key meanwhile
+        copied = Made(bench, FACTORY, first.serial, factory_key=first.factory_key)
+        assert refused(copied.claim(), 409) == (
+            f"[E604] serial number {first.serial} of factory acme must not be claimed by another "
+            f"key. An operator frees it with `edgeloop device release-claim {first.serial}`"
+        )
+    assert device.desired().status_code == 200
+    bench.operator.release_claim("SN-1")
+    again = Made(bench, FACTORY, "SN-1", factory_key=made.factory_key).claim().json()
+    assert (again["device"], again["model"]) == (device.id, "other")
+    assert len(bench.operator.devices()) == 2
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_no_factorys_authority_is_above_or_below_anothers(bench: Bench, *, below: bool) -> None:
+    plant = FACTORY.below("plant 1")
+    added(bench, FACTORY if below else plant)
+    with pytest.raises(ConflictError) as caught:
+        added(bench, plant if below else FACTORY, name="other")
+    assert str(caught.value) == (
+        "[E604] authority of factory other must not be above or below that of factory acme. "
+        "Else a serial number could be claimed once under each of them"
+    )
+
+
 def test_a_factory_has_a_name_and_an_authority(bench: Bench) -> None:
     added(bench)
     with pytest.raises(ConflictError) as caught:

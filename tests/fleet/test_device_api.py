@@ -210,6 +210,8 @@ def test_an_agent_one_version_older_is_served_and_a_newer_one_is_told() -> None:
         400,
         "[E606] header Edgeloop-Protocol must be a number, got 'new'",
     )
+    long = "9" * 5000
+    assert refused(long) == (426, f"{head} {long[:80]}. Update the control plane first")
 
 
 def test_a_version_that_is_not_spoken_is_refused_over_http(bench: Bench) -> None:
@@ -231,6 +233,11 @@ def test_a_body_that_is_too_large_is_not_read(bench: Bench) -> None:
     assert (reply.status_code, message(reply)) == (
         413,
         "[E606] body for /v1/report must have at most 262144 bytes, got 300000. Send less at once",
+    )
+    said = Headers({"Content-Length": "0" * 5000})
+    assert json.loads(gate.refusal("/v1/report", said).body)["error"]["message"] == (
+        "[E606] body for /v1/report must have at most 262144 bytes, "
+        f"got {'0' * 80}. Send less at once"
     )
 
 

@@ -53,7 +53,7 @@ def test_the_status_has_a_line_for_each_device_by_labels_and_name(bench: Bench) 
     first, *rows = call("fleet", "status").splitlines()
     assert first == "http://plane: ok, 3 devices, 1 decommissioned (shown with --all)"
     assert lines("\n".join(rows)) == [
-        "name labels model state waits for release answers hold pin last seen",
+        "name labels model state waits for release also answers hold pin last seen",
         "c site=north sorter idle stable/sorter 1 7 12 s ago",
         "a site=south sorter idle stable/sorter 1 7 on hold 12 s ago",
         "b site=south sorter idle stable/sorter 1 7 1 12 s ago",

@@ -6,6 +6,7 @@ from typing import Any
 
 from fleet_bench import Bench, Device, digest, plan, ref
 
+from edgeloop.cli import device_table
 from edgeloop.protocol.messages import Group
 
 OS = "gateway-os"
@@ -37,6 +38,16 @@ def test_a_device_has_a_job_of_its_model_and_one_of_what_it_follows(bench: Bench
     says(device, 7, state="committed", checks=2)
     assert bench.states(firmware) == {"gate-1": "SUCCEEDED"}
     assert bench.states(model)["gate-1"] == "IN_PROGRESS"
+
+
+def test_operators_see_what_a_device_follows_beside_its_model(bench: Bench) -> None:
+    device = follower(bench, "gate-1")
+    told = [{"name": OS, "kind": "firmware", "running": ref(7, OS).model_dump()}]
+    assert device.report(also=[*told, {"name": "camera", "kind": "firmware"}]).status_code == 200
+    (view,) = bench.operator.devices()
+    assert device_table.row(view, None)["also"] == "gateway-os 7, camera idle"
+    bench.device("cam-1")
+    assert device_table.row(bench.operator.device("cam-1"), None)["also"] is None
 
 
 def test_what_a_device_follows_no_more_is_removed_from_its_rollout(bench: Bench) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from claiming import p256
 from fleet_bench import Bench, Device, Raw, message
+from sqlalchemy import text
 
-from edgeloop.errors import ConflictError
+from edgeloop.errors import ConflictError, SignatureError
+from edgeloop.fleet import calls, rotation
+from edgeloop.fleet.calls import Call
 from edgeloop.protocol import keys
+from edgeloop.protocol.messages import Rotate
 from edgeloop.protocol.proofs import Use, prove
+from edgeloop.protocol.signatures import Signed
 
 
 def offered(device: Device, key: keys.Signer, **changed: Any) -> Any:
@@ -162,6 +168,81 @@ def test_a_revoked_key_does_not_come_back(bench: Bench) -> None:
     renewed.known_as = device.id
     assert renewed.desired().status_code == 200
     assert bench.operator.device("cam-1").revoked is False
+
+
+def test_no_key_comes_back_that_was_revoked_after_it_followed_another(bench: Bench) -> None:
+    device, stolen, brought = bench.device("cam-1"), keys.generate(), keys.generate()
+    offered(device, stolen)
+    with_key(device, stolen).desired()
+    offered(with_key(device, stolen), brought)  # by the thief, and never used
+    bench.operator.revoke("cam-1")
+    assert Device(bench, "cam-1").enrol(again(bench, "cam-1")).status_code == 200
+    for key in (stolen, brought):
+        for name, token in (
+            ("cam-2", bench.operator.create_token().token),
+            ("cam-1", again(bench, "cam-1")),
+        ):
+            reply = Device(bench, name, key=key).enrol(token)
+            assert (reply.status_code, message(reply)) == (
+                409,
+                f"[E604] device {device.id} must bring a key that is not revoked. "
+                "Enrol it with --new-key",
+            )
+    assert len(bench.operator.devices()) == 1
+
+
+def test_a_key_that_was_revoked_before_such_keys_were_kept_does_not_come_back(bench: Bench) -> None:
+    device, key = bench.device("cam-1"), keys.generate()
+    offered(device, key)
+    with_key(device, key).desired()
+    bench.operator.revoke("cam-1")
+    with bench.app.state.plane.database.begin() as session:
+        session.execute(text("DROP TABLE revoked_keys"))
+        session.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+    bench.restart()
+    assert Device(bench, "cam-1").enrol(again(bench, "cam-1")).status_code == 200
+    reply = Device(bench, "cam-2", key=key).enrol(bench.operator.create_token().token)
+    assert message(reply) == (
+        f"[E604] device {device.id} must bring a key that is not revoked. Enrol it with --new-key"
+    )
+
+
+def identified(device: Device, key: keys.Signer) -> tuple[Signed, Rotate]:
+    """A next key's request that was looked at, and waits for its turn to write."""
+    proof = prove(key, Use.ROTATE, device.id)
+    told = Rotate(public_key=keys.public_pem(key.public_key()), proof=proof)
+    sent = device.request("POST", "/v1/rotate", told.model_dump_json().encode())
+    call = Call(method="POST", url=str(sent.url), headers=dict(sent.headers), body=sent.content)
+    return calls.identify(device.bench.app.state.plane, call), told
+
+
+def followed_by(device: Device, key: keys.Signer) -> Device:
+    offered(device, key)
+    return with_key(device, key)
+
+
+def enrolled_again(device: Device, key: keys.Signer) -> Device:
+    device.bench.operator.revoke(device.name)
+    Device(device.bench, device.name, key=key).enrol(again(device.bench, device.name))
+    return with_key(device, key)
+
+
+@pytest.mark.parametrize("renewed", [followed_by, enrolled_again])
+def test_a_key_that_is_none_by_the_time_it_may_write_changes_nothing(
+    bench: Bench, renewed: Callable[[Device, keys.Signer], Device]
+) -> None:
+    device, thiefs = bench.device("cam-1"), keys.generate()
+    signed, told = identified(device, thiefs)
+    after = renewed(device, keys.generate())
+    assert after.desired().status_code == 200
+    plane = bench.app.state.plane
+    with pytest.raises(SignatureError) as caught, calls.by_device(plane, signed) as (session, row):
+        rotation.rotate(session, row, told)
+    assert str(caught.value) == (
+        f"[E401] signature by {device.id} must be by a key that is the device's by now"
+    )
+    assert with_key(device, thiefs).desired().status_code == 401
+    assert after.desired().status_code == 200
 
 
 def test_no_device_takes_the_key_that_another_speaks_with(bench: Bench) -> None:

@@ -54,6 +54,16 @@ def test_the_loop_turns_once_from_data_to_a_fleet_that_has_learned(world: World)
     ]  # fmt: skip
 
 
+def test_what_a_device_ran_that_is_revoked_or_gone_is_not_looked_at(world: World) -> None:
+    world.roll_out(world.run().release.version)
+    world.step(20)
+    watcher = world.watcher()
+    assert [drift.group for drift in watcher.assess()] == ["north", "south"]
+    world.client.revoke("south-1")
+    world.client.decommission("south-2")
+    assert [drift.group for drift in watcher.assess()] == ["north"]
+
+
 def test_the_trigger_waits_while_a_rollout_is_running(world: World) -> None:
     world.roll_out(world.run().release.version)
     world.changed = True

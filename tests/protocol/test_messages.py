@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from edgeloop.protocol.messages import (
     LARGEST_SKETCH,
+    LONGEST_REASON,
     MOST_SKETCHES,
     Abort,
     Group,
+    Outcome,
     Probation,
     RolloutPlan,
     Window,
@@ -103,3 +105,15 @@ def test_a_window_may_be_as_full_as_the_bounds_allow() -> None:
 def test_counts_fit_a_database() -> None:
     with pytest.raises(ValidationError):
         window(answers=2**53 + 1)
+
+
+def test_words_are_made_without_control_characters_and_kept_as_lines() -> None:
+    said = {"digest": "sha256:" + "a" * 64, "rollout": None, "result": "FAILED_NO_STATE_CHANGE"}
+    made = Outcome.model_validate(
+        said
+        | {"reason": "one\0\x1b\x7f\x85\udcff\r\n\ttwo \u00e4", "evidence": {"a\0": ["b\0", 1]}}
+    )
+    assert (made.reason, made.evidence) == ("one\n\ttwo \u00e4", {"a": ["b", 1]})
+    assert Outcome.model_validate_json(made.model_dump_json()) == made
+    long = Outcome.model_validate(said | {"reason": "a" * (LONGEST_REASON + 1)})
+    assert long.reason == "a" * LONGEST_REASON

@@ -8,7 +8,7 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
 
 from edgeloop.release import draft as drafts
-from edgeloop.release import holders
+from edgeloop.release import draft_trust, holders
 from edgeloop.release.ceremony import Change
 from edgeloop.release.draft import Draft
 from edgeloop.release.repository import Repository
@@ -50,9 +50,11 @@ class People:
         """``root`` signs with the file in the repository's folder of keys."""
         for name in names:
             file = self.repository.keys / "root.pem" if name == "root" else self.key(name)
-            read = drafts.read(path)
+            read, kept = drafts.read(path), draft_trust.beside(file)
+            draft_trust.look(read, kept if kept.exists() else None)
             read.sign(holders.open_key(file, lambda: PASSPHRASE))
             drafts.save(read, path)
+            draft_trust.keep(read, file)
         return drafts.read(path)
 
     def publish(self, path: Path, *names: str) -> None:

@@ -285,6 +285,7 @@ class Agent:
     def close(self) -> None:
         """End cleanly: windows are closed and kept, the folder is free."""
         self._update.stop()
+        self._others.stop()
         self._picker.stop()
         self._books.signals.close_all()
         self.drop()

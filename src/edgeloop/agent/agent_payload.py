@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeloop.agent import admission, formats, launcher
+from edgeloop import durable
+from edgeloop.agent import admission, formats, launcher, underway
 from edgeloop.agent.handlers.settings import HandlerSettings
 from edgeloop.agent.launcher import Pointer
 from edgeloop.agent.payload import TRY_AGAIN, WATCH_ON, Next, RestartingError, Watched
@@ -93,18 +94,21 @@ class AgentPayload:
         self._trying = ref
         if self._parts.running is None:
             return Watched(next=Next.GO_BACK, reason="the agent was started without its launcher")
-        if name in {pointer.trying, pointer.current}:
+        going = underway.same(self._parts.slots.now.current, ref)  # else a return had begun
+        if going and name in {pointer.trying, pointer.current}:
             return WATCH_ON
         if pointer.returned == name and pointer.reason:
             return Watched(next=Next.GO_BACK, reason=pointer.reason)
         return TRY_AGAIN
 
     def open(self, ref: ReleaseRef | None) -> None:
-        """See that the launcher starts what is current."""
-        wanted = self._parts.environments.name(ref)
+        """See that the launcher starts what is current; never one that has not reported."""
+        wanted, pointer = self._parts.environments.name(ref), self._pointer
         if not self._parts.environments.there(wanted):
             raise ModelError("environment of the agent", "must be there", got=f"no {wanted}")
-        pointer = self._pointer
+        if wanted and wanted in {pointer.trying, pointer.returned}:
+            rule = "must have reported before it is current"
+            raise ModelError(f"environment {wanted} of the agent", rule)
         if pointer.current != wanted or pointer.trying:
             self._point(replace(pointer, current=wanted, trying="", starts=0))
         if self._parts.running not in {None, wanted}:
@@ -152,6 +156,7 @@ class AgentPayload:
         if pointer.returned == name:
             return Watched(next=Next.GO_BACK, reason=pointer.reason)
         if self._parts.running != name:
+            self._point(pointer)  # where this cannot be, the launcher could count no start either
             self._parts.restart()
             return WATCH_ON
         if not self._parts.reported():
@@ -188,7 +193,8 @@ class AgentPayload:
         return launcher.read(self._parts.folder)
 
     def _point(self, pointer: Pointer) -> None:
-        launcher.write(self._parts.folder, pointer)
+        with durable.room(self._parts.folder / launcher.FILE):
+            launcher.write(self._parts.folder, pointer)
 
 
 def _finding(check: str, reason: str) -> Finding:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeloop.agent.notices import Kind, Notice
 from edgeloop.agent.permission import longest_postponement
+from edgeloop.agent.reckoning import Reckoning
 from edgeloop.agent.rests import Record
 from edgeloop.agent.states import BUSY, Event
 from edgeloop.protocol.messages import State
@@ -33,7 +34,7 @@ class Observer:
     """A :class:`~edgeloop.agent.states.Beside`: counts failures, runs hooks, tells applications."""
 
     def __init__(self, hooks: Hooks, notices: Notices, clock: Clock) -> None:
-        self._hooks, self._notices, self._clock = hooks, notices, clock
+        self._hooks, self._notices, self._reckoning = hooks, notices, Reckoning(clock)
 
     def also(self, before: Progress, event: Event, to: State) -> dict[str, Any]:
         """The record of failures, where it changes."""
@@ -41,8 +42,8 @@ class Observer:
             return {"record": Record()}
         if event not in FAILING or before.trying is None:
             return {}
-        now, ref = self._clock.now(), before.trying
-        record = before.record.at(now).failed(ref.digest, ref.version, now)
+        now, ref = self._reckoning.now(before.record), before.trying
+        record = before.record.failed(ref.digest, ref.version, now)
         if record.rest and record.rest != before.record.rest:
             rest = record.rest
             logger.warning("rest.done seconds=%g reason=%s", rest.seconds, rest.reason)

@@ -17,6 +17,7 @@ from edgeloop.errors import HandlerError
 KEPT = 64 << 10  # bytes of output; the newest
 SHOWN = 1024  # characters of it in a message
 LOOKED_EACH = 0.05  # seconds
+CONTROL = dict.fromkeys((*range(32), *range(127, 160)), " ")
 PASSED_ON = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "DBUS_SYSTEM_BUS_ADDRESS")
 
 
@@ -54,6 +55,10 @@ class Commands:
             )
         except OSError as fault:
             raise HandlerError(thing, "must be there to run", got=fault.strerror) from fault
+        except ValueError as fault:  # a NUL byte, in a word or a variable
+            raise HandlerError(
+                thing, "must be told what a program can be told", got=fault
+            ) from fault
         with process:
             try:
                 said = self._listen(process, timeout)
@@ -87,6 +92,11 @@ class Commands:
                     return said
 
 
+def one_line(text: str) -> str:
+    """Without what neither a variable of a program nor a database takes."""
+    return " ".join(text.translate(CONTROL).split())
+
+
 class _Said:
     """The newest of what a command printed."""
 
@@ -102,7 +112,7 @@ class _Said:
     @property
     def text(self) -> str:
         """On one line, so that it fits a message."""
-        return " ".join(self._kept.decode(errors="replace").split())
+        return one_line(self._kept.decode(errors="replace"))
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

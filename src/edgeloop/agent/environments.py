@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgeloop import durable
-from edgeloop.agent.launcher import PLACES
+from edgeloop.agent.launcher import PLACES, startable
 from edgeloop.errors import HandlerError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from edgeloop.protocol.messages import ReleaseRef
 
 NAME = 16  # hex digits of a bundle's digest
+WHEEL = re.compile(r"([A-Za-z0-9._]+)-([A-Za-z0-9._!+]+)(-[A-Za-z0-9._]+){3,4}\.whl")
+ALONE = "-I"  # nothing of the folder or the variables that a command happens to be started with
 
 
 class About(BaseModel):
@@ -50,8 +53,8 @@ class Environments:
         return ref.digest.removeprefix("sha256:")[:NAME] if ref is not None else ""
 
     def there(self, name: str) -> bool:
-        """Whether it was made whole."""
-        return not name or self._place(name).is_dir()
+        """Whether it was made whole, and still has an interpreter."""
+        return not name or startable(self.folder, name)
 
     def make(self, ref: ReleaseRef, files: Mapping[str, Path]) -> None:
         """Make the environment of a release from its checked wheels, unless it is there.
@@ -63,9 +66,10 @@ class Environments:
         if self.there(name):
             return
         half = self._place(f".{name}.half")
-        shutil.rmtree(half, ignore_errors=True)
+        for place in (half, self._place(name)):  # one of which may have lost its interpreter
+            shutil.rmtree(place, ignore_errors=True)
         durable.make_folder(half.parent)
-        self._run("venv", self.python, "-m", "venv", "--without-pip", str(half))
+        self._run("venv", self.python, ALONE, "-m", "venv", "--without-pip", str(half))
         self._install(half, {n: path for n, path in files.items() if n.endswith(".whl")})
         os.sync()  # thousands of files, none of which may be torn
         durable.settle(half, self._place(name))
@@ -77,7 +81,7 @@ class Environments:
             HandlerError: it does not start.
         """
         python = str(self._place(self.name(ref)) / "bin" / "python")
-        said = self._run("start", python, "-m", "edgeloop.agent", "formats")
+        said = self._run("start", python, ALONE, "-m", "edgeloop.agent", "formats")
         try:
             return About.model_validate_json(said)
         except ValidationError as fault:
@@ -94,22 +98,22 @@ class Environments:
     def _install(self, half: Path, wheels: Mapping[str, Path]) -> None:
         if not wheels:
             raise HandlerError("payload of the agent", "must have wheels", got="none")
+        lines = [_pinned(name, path) for name, path in sorted(wheels.items())]
         site = next((half / "lib").glob("python3*")) / "site-packages"
         house = half / "wheels"
         house.mkdir()
         for name, path in wheels.items():
             shutil.copyfile(path, house / name)
-        lines = [_pinned(name, path) for name, path in sorted(wheels.items())]
         (half / "requirements.txt").write_text("\n".join(lines), encoding="ascii")
         options = ("--no-index", "--no-deps", "--require-hashes", "--no-compile", "--find-links")
         self._run(
             "install",
-            *(self.python, "-m", "pip", "--python", str(half / "bin" / "python"), "install"),
-            *("--disable-pip-version-check", "--no-cache-dir", "--quiet", *options, str(house)),
-            *("-r", str(half / "requirements.txt")),
+            *(self.python, ALONE, "-m", "pip", "--python", str(half / "bin" / "python")),
+            *("install", "--disable-pip-version-check", "--no-cache-dir", "--quiet"),
+            *(*options, str(house), "-r", str(half / "requirements.txt")),
         )
         shutil.rmtree(house)
-        beside = self._run("packages", self.python, "-c", BASE)
+        beside = self._run("packages", self.python, ALONE, "-c", BASE)
         (site / "launcher.pth").write_text(f"{beside}\n", encoding="utf-8")
 
     def _run(self, what: str, *command: str) -> str:
@@ -124,7 +128,10 @@ BASE = "import sysconfig; print(sysconfig.get_paths()['purelib'])"
 
 
 def _pinned(name: str, path: Path) -> str:
-    package, version, *_ = name.split("-")
+    parts = WHEEL.fullmatch(name)
+    if parts is None:
+        rule = "must be named as wheels are: package-version-python-abi-platform.whl"
+        raise HandlerError(f"wheel {name}", rule)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return f"{package}=={version} --hash=sha256:{digest}"
+    return f"{parts[1]}=={parts[2]} --hash=sha256:{digest}"

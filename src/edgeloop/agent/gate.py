@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOMENTS = {State.DOWNLOADING: Moment.DOWNLOAD, State.TRYING: Moment.INSTALL}
-SAVED_EACH = 600.0  # seconds of waiting; a flash chip is not worn for less
+SAVED_FIRST = 60.0  # seconds of waiting behind a start; each next time twice as long
+SAVED_EACH = 600.0  # at most; a flash chip is not worn for less
 LOOKS_EACH = 10.0  # seconds, while files come
 SLICE_SECONDS = 60.0  # of a download, before the device reports and asks again
 HOOK_EACH = 60.0  # seconds, of a hook that says "not now"
@@ -66,7 +67,9 @@ class Gate:
         self._said: tuple[int, Wait | None] = (-1, None)  # behind which move
         self._begun = -1  # the move behind which a hook said yes, and a trial began
         self._asked = float("-inf")  # when a hook last said "not now"
-        self._looked = self._slice = parts.clock.monotonic()
+        self._looked = self._began_slice = parts.clock.monotonic()
+        self._slice_ends = self._began_slice + SLICE_SECONDS
+        self._saves_behind = SAVED_FIRST
         self._counted: tuple[object, float, float] = (None, 0.0, 0.0)  # of which, how long, when
 
     @property
@@ -85,7 +88,8 @@ class Gate:
         if state not in ASKED:
             return True
         self._count()
-        self._looked = self._slice = self._parts.clock.monotonic()
+        self._looked = self._began_slice = self._parts.clock.monotonic()
+        self._slice_ends = self._began_slice + SLICE_SECONDS
         begun = self._begun == self._parts.ledger.now.moves
         wait = self._conditions(state)
         if wait is None and not begun:
@@ -96,14 +100,19 @@ class Gate:
         return wait is None
 
     def came(self, size: int) -> None:
-        """Some bytes of a download came.
+        """Some bytes of a download came; 0: only such as are here, from who cannot resume.
+
+        Behind these it goes on for as long again as they took: a slice that they fill would bring
+        nothing new, and neither would the next.
 
         Raises:
             PausedError: a condition holds no more, or it is time to report.
         """
         self.fetched += size
         now = self._parts.clock.monotonic()
-        if now - self._slice >= SLICE_SECONDS:
+        if size == 0:
+            self._slice_ends = now + max(SLICE_SECONDS, now - self._began_slice)
+        if now >= self._slice_ends:
             raise PausedError
         if now - self._looked >= LOOKS_EACH:
             self._looked = now
@@ -140,6 +149,11 @@ class Gate:
         if not seconds:
             self._asked = float("-inf")  # a hook that said "not now" is asked again at once
         logger.info("postpone.done seconds=%.0f", seconds)
+
+    def stop(self) -> None:
+        """Before a clean end: how long it has waited is kept."""
+        self._count()
+        self._save()
 
     # what it looks at
 
@@ -242,9 +256,17 @@ class Gate:
             return
         waited += max(0.0, monotonic - when)
         self._counted = (of, waited, monotonic)
-        if waited - now.waited >= SAVED_EACH:
-            with suppress(DiskFullError):  # there may be room at the next look
-                self._parts.ledger.note(waited=waited)
+        if waited - now.waited >= self._saves_behind:
+            self._save()
+
+    def _save(self) -> None:
+        """Soon behind a start, then more rarely: powered for minutes, it must wait no longer."""
+        waited, now = self._counted[1], self._parts.ledger.now.waited
+        if now is None or waited <= now:
+            return
+        with suppress(DiskFullError):  # there may be room at the next look
+            self._parts.ledger.note(waited=waited)
+            self._saves_behind = min(SAVED_EACH, 2 * self._saves_behind)
 
     def _say(self, wait: Wait | None) -> None:
         before, self._said = self.waiting, (self._parts.ledger.now.moves, wait)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgeloop import durable
-from edgeloop.agent import admission
+from edgeloop.agent import admission, underway
+from edgeloop.agent.commands import one_line
 from edgeloop.agent.handlers import Action, Handler, Work
 from edgeloop.agent.payload import TRY_AGAIN, WATCH_ON, Next, RestartingError, Watched
-from edgeloop.errors import AgentFolderError, HandlerError, NoSlotError
+from edgeloop.errors import AgentFolderError, BundleError, HandlerError, NoSlotError
 from edgeloop.protocol.messages import ReleaseRef
 from edgeloop.release.payloads import info_of
 from edgeloop.types import Finding, Verdict
@@ -128,8 +129,10 @@ class HandledPayload:
         return False
 
     def take_over(self, plan: RolloutPlan) -> None:
-        """Hand it over."""
+        """Hand it over, where it and what it would go back to are whole."""
         ref = self._admitted()
+        self._check_bytes(ref)
+        self._check_way_back(ref)
         noted = self._said.get(Action.ADMIT, "")
         handed = Handed(ref=ref, phase=Phase.INSTALLING, boot=self._parts.boot(), noted=noted)
         self._note(handed)
@@ -180,6 +183,7 @@ class HandledPayload:
     def _undo(self, handed: Handed) -> None:
         waits = bool(handed.boot) and handed.boot == self._parts.boot()
         if not handed.boot or (waits and not self._asked):
+            self._check_way_back(handed.ref)
             self._do(Action.ROLL_BACK, handed.ref)
         if not waits:
             return
@@ -231,10 +235,7 @@ class HandledPayload:
         self._asked = False
 
     def _do(self, action: Action, ref: ReleaseRef) -> None:
-        slots = self._parts.slots
-        before = slots.now.current
-        if before is not None and before.digest == ref.digest:
-            before = slots.now.previous
+        slots, before = self._parts.slots, self._before(ref)
         work = Work(
             ref=ref,
             folder=slots.folder(ref),
@@ -243,8 +244,26 @@ class HandledPayload:
             noted=self._handed.noted if self._handed is not None else "",
         )
         said = self._parts.handler.do(action, work)
-        self._said[str(action)] = said[-512:]
+        self._said[str(action)] = one_line(said)[-512:]
         logger.info("handler.done name=%s version=%d action=%s", ref.name, ref.version, action)
+
+    def _before(self, ref: ReleaseRef) -> ReleaseRef | None:
+        """What is gone back to from a release."""
+        now = self._parts.slots.now
+        return now.previous if underway.same(now.current, ref) else now.current
+
+    def _check_way_back(self, ref: ReleaseRef) -> None:
+        if self._parts.handler.needs_before:
+            self._check_bytes(self._before(ref))
+
+    def _check_bytes(self, ref: ReleaseRef | None) -> None:
+        if ref is None:
+            return
+        try:
+            self._parts.slots.check(ref)
+        except BundleError as fault:
+            thing = f"{ref.name} release {ref.version}"
+            raise HandlerError(thing, "must be whole to be handed over", got=fault) from fault
 
     def _admitted(self) -> ReleaseRef:
         if self._trying is None:

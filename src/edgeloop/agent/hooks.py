@@ -80,10 +80,13 @@ class Hooks:
     def _run(self, name: str, about: Mapping[str, Json]) -> int:
         """Its exit status; 0 where there is none."""
         path = self.folder / FOLDER / name
-        if not path.is_symlink() and not path.exists():
-            return 0
-        check(path)
-        return _ended(name, path, about, self.seconds)
+        try:
+            if not path.is_symlink() and not path.exists():
+                return 0
+            check(path)
+            return _ended(name, path, about, self.seconds)
+        except OSError as fault:  # gone since it was looked for; or a folder that is closed
+            raise HookError(f"hook {name}", "must be readable", got=fault.strerror) from fault
 
 
 def check(path: Path) -> None:

@@ -5,7 +5,8 @@ was when the device was set up, uses nothing but Python itself, and reads ``envi
 which environment is current ("" is the launcher's own), and which one is on trial. A trial is a
 child of the launcher's; it ends when the new agent says in that file that it has reported to the
 control plane. One that crashes ``MOST_STARTS`` times, power cuts counted, or does not report in
-time gives way to the current one. Outside a trial the launcher becomes the agent.
+time gives way to the current one. A start that cannot be counted, as on a full disk, is not made:
+the current one runs, and asks again. Outside a trial the launcher becomes the agent.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 FORMAT = 1
@@ -30,6 +32,7 @@ AGAIN = 75  # exit status of a watched agent that wants to be started anew
 MOST_STARTS = 3
 LOOKED_EACH, PAUSE, GRACE = 0.2, 0.5, 10.0  # seconds
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+SAFE = ("-P",)  # no module of the folder that it happens to be started in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +74,13 @@ def write(folder: Path, pointer: Pointer) -> None:
 
 
 def python_of(folder: Path, name: str) -> Path:
-    """The interpreter of an environment; the launcher's own where there is none of that name."""
-    python = folder / PLACES / name / "bin" / "python"
-    return python if name and os.access(python, os.X_OK) else Path(sys.executable)
+    """The interpreter of an environment; "" is the launcher's own."""
+    return folder / PLACES / name / "bin" / "python" if name else Path(sys.executable)
+
+
+def startable(folder: Path, name: str) -> bool:
+    """Whether there is an interpreter; a system's new Python can leave a link to none."""
+    return os.access(python_of(folder, name), os.X_OK)
 
 
 class Launcher:
@@ -83,44 +90,62 @@ class Launcher:
         self._folder, self._arguments = folder, tuple(arguments)
         self._child: subprocess.Popen[bytes] | None = None
         self._ending = False
+        self._noted = True  # False: the disk took no pointer
 
     def run(self) -> int:
         """Become the current agent, or watch the one on trial; gives the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
-        while (pointer := read(self._folder)).trying:
-            if pointer.starts >= MOST_STARTS:
-                self._give_up(pointer, f"did not come to an end in {pointer.starts} starts")
-                continue
-            write(self._folder, replace(pointer, starts=pointer.starts + 1))
+        while not self._ending and (pointer := self._counted()) is not None:
             status = self._try(pointer)
             after = read(self._folder)
             if self._ending and after.trying:
-                write(self._folder, replace(after, starts=max(0, after.starts - 1)))
+                self._note(replace(after, starts=max(0, after.starts - 1)))
             if self._ending or (after.current == pointer.trying and status != AGAIN):
                 return status
             time.sleep(PAUSE)
-        if self._ending:
-            return 0
-        return self._become(pointer.current)
+        return 0 if self._ending else self._become(read(self._folder).current)
+
+    def _counted(self) -> Pointer | None:
+        """The trial whose next start is counted; None: none is to be tried, or can be counted."""
+        pointer = read(self._folder)
+        if not pointer.trying or not self._noted:
+            return None
+        if pointer.starts >= MOST_STARTS:
+            self._give_up(pointer, f"did not come to an end in {pointer.starts} starts")
+            return None
+        self._note(replace(pointer, starts=pointer.starts + 1))
+        return pointer if self._noted else None
+
+    def _note(self, pointer: Pointer) -> None:
+        """No disk keeps a device without an agent."""
+        try:
+            write(self._folder, pointer)
+        except OSError as fault:
+            self._noted = False
+            _say(f"launcher.unnoted environment={pointer.trying} fault={fault}")
 
     def _become(self, name: str) -> int:
-        python = str(python_of(self._folder, name))
-        os.execve(python, self._command(python), self._environment(name, ALONE))  # noqa: S606
+        """That environment, or, where it cannot be started, the launcher's own, which is told."""
+        started = name if startable(self._folder, name) else ""
+        python = str(python_of(self._folder, started))
+        os.execve(python, self._command(python), self._environment(started, ALONE))  # noqa: S606
 
     def _try(self, pointer: Pointer) -> int:
         """Until it ends; or is ended, when it has not reported in time."""
-        python = self._folder / PLACES / pointer.trying / "bin" / "python"
+        python = python_of(self._folder, pointer.trying)
         started = time.monotonic()
         try:
             self._child = subprocess.Popen(
                 self._command(str(python)),
                 env=self._environment(pointer.trying, WATCHED),
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  (this process has one thread)
+                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509  (it has one thread)
             )
         except OSError:  # its interpreter is not there: as one that crashes
             return 1
+        if self._ending:  # asked before there was somebody to pass it on to
+            self._child.terminate()
         while self._child.poll() is None:
             if read(self._folder).trying != pointer.trying:  # it has reported, or goes back
                 self._child.wait()
@@ -133,8 +158,8 @@ class Launcher:
 
     def _give_up(self, pointer: Pointer, reason: str) -> None:
         back = replace(pointer, trying="", starts=0, returned=pointer.trying, reason=reason)
-        write(self._folder, back)
-        sys.stderr.write(f"launcher.returned environment={pointer.trying} reason={reason}\n")
+        self._note(back)
+        _say(f"launcher.returned environment={pointer.trying} reason={reason}")
 
     def _kill(self, child: subprocess.Popen[bytes]) -> None:
         child.terminate()
@@ -151,18 +176,26 @@ class Launcher:
             self._child.send_signal(number)
 
     def _command(self, python: str) -> list[str]:
-        return [python, "-m", "edgeloop.agent", *self._arguments]
+        return [python, *SAFE, "-m", "edgeloop.agent", *self._arguments]
 
     def _environment(self, name: str, how: str) -> dict[str, str]:
-        again = [sys.executable, "-m", "edgeloop.agent.launcher", *sys.argv[1:]]
+        again = [sys.executable, *SAFE, "-m", "edgeloop.agent.launcher", *sys.argv[1:]]
         told = {"how": how, "command": again, "python": sys.executable}
         return {**os.environ, ENVIRONMENT: name, LAUNCHER: json.dumps(told)}
 
 
-def _die_with_parent() -> None:
-    """A launcher that is killed leaves no agent that would hold the folder."""
+def _say(line: str) -> None:
+    """Whoever listens may be a file on the full disk."""
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+
+
+def _die_with(parent: int) -> None:
+    """A launcher that is killed, a moment ago even, leaves no agent that would hold the folder."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def main(arguments: Sequence[str]) -> int:

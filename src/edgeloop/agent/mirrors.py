@@ -47,7 +47,8 @@ class _Place:
 class Mirrors:
     """``mirrors`` before ``server``, which is asked last and always.
 
-    ``came`` is called behind each piece with its size, so that a long download is seen to go on;
+    ``came`` is called behind each piece with its size, so that a long download is seen to go on,
+    and with 0 behind one of what was here already, from a place that cannot resume;
     what it raises ends the reply, with all that came before. ``limit`` gives bytes per second.
     """
 
@@ -95,7 +96,8 @@ class Mirrors:
             try:
                 for chunk in self._from(place, digest, first, end - first):
                     first += len(chunk)
-                    yield chunk
+                    if chunk:
+                        yield chunk
                     self._came(len(chunk))
             except (UnreachableError, ProtocolError) as fault:
                 self._leave(place, digest, fault)
@@ -115,7 +117,8 @@ class Mirrors:
             pieces = paced(name, reply.chunks, self._clock, self._pace)
             within = pieces if limit is None else self._within(pieces, limit)
             for chunk in bounded(name, _behind(within, before), most):
-                place.gave.add(digest)
+                if chunk:
+                    place.gave.add(digest)
                 yield chunk
 
     def _within(self, chunks: Iterator[bytes], limit: float) -> Iterator[bytes]:
@@ -132,8 +135,7 @@ class Mirrors:
 
 
 def _behind(chunks: Iterator[bytes], before: int) -> Iterator[bytes]:
-    """What comes after the first ``before`` bytes."""
+    """What comes after the first ``before`` bytes; for a piece of those, an empty one."""
     for chunk in chunks:
-        if len(chunk) > before:
-            yield chunk[before:]
+        yield chunk[before:]
         before = max(0, before - len(chunk))

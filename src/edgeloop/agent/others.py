@@ -117,6 +117,10 @@ class Subject:
         self._not_before = now + AFTER_FAILURE
         return False
 
+    def stop(self) -> None:
+        """Before a clean end: how long it has waited is kept."""
+        self._parts.gate.stop()
+
     def _step(self) -> bool:
         update = self._parts.update
         if not self._recovered:
@@ -179,6 +183,11 @@ class Others:
         if self._worker is not None:
             self._worker.join()
             self._worker = None
+
+    def stop(self) -> None:
+        """Before a clean end, behind :meth:`join`."""
+        for subject in self._subjects:
+            subject.stop()
 
     def _work(self, stop: threading.Event) -> None:
         while not stop.wait(LOOKED_EACH):

@@ -2,6 +2,7 @@
 
 Three failed attempts of one bundle, in whatever rollouts, and this bundle rests. Five failed
 updates within 180 s, and every update rests, but for the way back to an older release.
+Times are those of a :class:`~edgeloop.agent.reckoning.Reckoning`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class _Kept(BaseModel):
 
 
 class Failure(_Kept):
-    """One update that failed; ``at`` in Unix seconds by the device's clock."""
+    """One update that failed; ``at`` in Unix seconds."""
 
     digest: str
     version: int
@@ -40,7 +41,7 @@ class Rest(_Kept):
 
     @property
     def until(self) -> float:
-        """Unix seconds by the device's clock."""
+        """Unix seconds."""
         return self.began + self.seconds
 
     def bars(self, digest: str, now: float) -> bool:
@@ -49,23 +50,27 @@ class Rest(_Kept):
 
 
 class Record(_Kept):
-    """What a device remembers of its failures. ``rests``: how many since an update went well."""
+    """What a device remembers of its failures. ``rests``: how many since an update went well.
+
+    ``passed``: a time that has passed, noted while it rests.
+    """
 
     failures: tuple[Failure, ...] = ()
     rests: int = 0
     rest: Rest | None = None
+    passed: float = 0.0
+
+    @property
+    def latest(self) -> float:
+        """The latest time that it holds; none is before it."""
+        failed = (one.at for one in self.failures)
+        return max(self.passed, self.rest.began if self.rest else 0.0, *failed, 0.0)
 
     def failed(self, digest: str, version: int, now: float) -> Record:
         """One more; with a rest, where this is one too many."""
         failure = Failure(digest=digest, version=version, at=now)
         record = self.model_copy(update={"failures": (*self.failures, failure)[-KEPT:]})
         return _rested(record, failure)
-
-    def at(self, now: float) -> Record:
-        """The same with a clock that was put back: a rest that lies ahead begins again."""
-        if self.rest is None or now >= self.rest.began:
-            return self
-        return self.model_copy(update={"rest": self.rest.model_copy(update={"began": now})})
 
     def bars(self, digest: str, now: float) -> bool:
         """Whether the device rests from this bundle."""

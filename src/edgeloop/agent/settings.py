@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -140,8 +141,13 @@ def labels(told: Iterable[str]) -> dict[str, str]:
     return found
 
 
+@cache
 def agent_version() -> str:
-    """The installed version of edgeloop; "" when it runs from a source tree."""
+    """The version of edgeloop that this process began with; "" when it runs from a source tree.
+
+    Kept: to read it costs a parse, an idle agent asks for it twice a second, and what another
+    package manager puts in its place meanwhile does not run here.
+    """
     try:
         return version("edgeloop")
     except PackageNotFoundError:

@@ -172,6 +172,7 @@ class Update:
 
     def stop(self) -> None:
         """Before a clean end: what is tried anew at the next start did not crash."""
+        self._parts.gate.stop()
         now = self._now
         if now.state in {State.TRYING, State.PROBATION} and now.attempts:
             self._parts.ledger.note(attempts=now.attempts - 1)

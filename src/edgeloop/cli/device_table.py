@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from edgeloop.fleet.views import DeviceView
 
 COLUMNS = (
-    *("name", "labels", "model", "state", "waits_for", "release", "answers", "hold", "pin"),
-    "last_seen",
+    *("name", "labels", "model", "state", "waits_for", "release", "also", "answers", "hold"),
+    *("pin", "last_seen"),
 )
 
 
@@ -26,6 +26,7 @@ def row(device: DeviceView, now: float | None) -> dict[str, object]:
         "state": gone or device.state or "silent",
         "waits_for": (device.report and device.report.waiting) or None,
         "release": _running(device),
+        "also": _also(device),
         "answers": device.report.answers_since_switch if device.report else 0,
         "hold": "on hold" if device.hold else None,
         "pin": device.pinned.version if device.pinned else None,
@@ -41,6 +42,13 @@ def _running(device: DeviceView) -> str | None:
     running = report.running
     told = f"{running.channel}/{running.name} {running.version}"
     return told if report.variant == "main" else f"{told} {report.variant}"
+
+
+def _also(device: DeviceView) -> str | None:
+    """What it follows beside its model, each with the version that runs."""
+    also = device.report.also if device.report else ()
+    told = (f"{one.name} {one.running.version if one.running else one.state}" for one in also)
+    return ", ".join(told) or None
 
 
 def whole(device: DeviceView, now: float | None) -> dict[str, object]:

@@ -22,6 +22,10 @@ PassphraseOption = Annotated[
     Path | None,
     typer.Option("--passphrase-file", help="Its first line; asked for when it is not given."),
 ]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", help="A <number>.root.json that you trust, from a device for example."),
+]
 DraftArgument = Annotated[Path, typer.Argument(help="The draft's file.")]
 OUT = Path("keys.draft")
 
@@ -39,7 +43,8 @@ def keys(context: typer.Context, loop: LoopOption = LOOP, form: FormatOption = F
         show(told, form, "")
     else:
         table(rows, ("role", "holder", "key", "file", "threshold", "version", "expires"), form)
-        show(None, form, f"keys in {repository.keys}: keep root.pem and targets.pem offline")
+        text = f"keys in {repository.keys}: keep root.pem and targets.pem offline"
+        show(None, form, f"root {repository.root_number()}\n{text}")
 
 
 @signing.command()
@@ -72,7 +77,7 @@ def new(
     public = holders.make(key, _passphrase(passphrase_file, twice=True))
     identity = holders.read_public(public).keyid
     text = (
-        f"key {identity[: holders.SHORT]}: keep {key} offline, with a copy in another place\n"
+        f"key {holders.spoken(identity)}: keep {key} offline, with a copy in another place\n"
         f"give {public} to whoever has the repository"
     )
     show({"key": identity, "private": str(key), "public": str(public)}, form, text)
@@ -112,32 +117,39 @@ def draft(
 
 
 @signing.command("show")
-def tell(path: DraftArgument = OUT, form: FormatOption = Format.TEXT) -> None:
+def tell(
+    path: DraftArgument = OUT, root: RootOption = None, form: FormatOption = Format.TEXT
+) -> None:
     """Say what a draft changes, and who has signed it."""
     from edgeloop.release import draft as drafts
+    from edgeloop.release.draft_trust import look
 
-    _tell(drafts.read(path), path, form)
+    read = drafts.read(path)
+    _tell(read, path, form, look(read, root))
 
 
 @signing.command()
 def sign(
     key: Annotated[Path, typer.Option(help="Your key, or root.pem of the repository's folder.")],
     path: DraftArgument = OUT,
+    root: RootOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is right.")] = False,
     passphrase_file: PassphraseOption = None,
     form: FormatOption = Format.TEXT,
 ) -> None:
     """Sign a draft, after saying what it changes; needs no network and no repository."""
     from edgeloop.release import draft as drafts
-    from edgeloop.release import holders
+    from edgeloop.release import draft_trust, holders
     from edgeloop.release.draft_words import words
 
-    read = drafts.read(path)
+    read, kept = drafts.read(path), draft_trust.beside(key)
+    known = draft_trust.look(read, root or (kept if kept.exists() else None))
     if not yes:
-        typer.echo("\n".join(words(read)), err=True)
+        typer.echo("\n".join([*words(read), known]), err=True)
         typer.confirm("Is this what you were told?", abort=True, err=True)
     signed = read.sign(holders.open_key(key, lambda: _passphrase(passphrase_file)))
     drafts.save(read, path)
+    draft_trust.keep(read, key)
     show({"signed": signed, "draft": str(path)}, form, f"signed: {', '.join(signed)}")
 
 
@@ -170,10 +182,10 @@ def open_repository(loop: Path) -> tuple[LoopFile, Repository]:
     return checked, Repository(checked.path(release.repository), checked.path(release.keys))
 
 
-def _tell(draft: Draft, path: Path, form: Format) -> None:
+def _tell(draft: Draft, path: Path, form: Format, *more: str) -> None:
     from edgeloop.release.draft_words import words
 
-    lines = words(draft)
+    lines = [*words(draft), *more]
     told = {"draft": str(path), "number": draft.number, "words": lines}
     show(told, form, "\n".join(lines))
 

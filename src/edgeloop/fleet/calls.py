@@ -43,16 +43,24 @@ def by_device(plane: Plane, signed: signatures.Signed) -> Iterator[tuple[Session
     Where its next key signed, that is its key from now on.
 
     Raises:
-        SignatureError: the signature was used before.
+        SignatureError: the signature was used before, or its key is none of the device by now.
         RevokedError: it was revoked meanwhile.
     """
     with acting(plane, signed) as session:
         device = session.get_one(DeviceRow, signed.key_id)
         _refuse_unheard(device)
         now = device.last_seen = plane.clock.now()
-        if device.next_key and fingerprint(read_public(device.next_key)) == signed.fingerprint:
+        if device.next_key and _signed_by(device.next_key, signed):
             _change_key(session, device, device.next_key, now)
+        elif not _signed_by(device.public_key, signed):
+            # it was when the signature was looked at, before this transaction had its turn
+            rule = "must be by a key that is the device's by now"
+            raise SignatureError(f"signature by {signed.key_id}", rule)
         yield session, device
+
+
+def _signed_by(pem: str, signed: signatures.Signed) -> bool:
+    return fingerprint(read_public(pem)) == signed.fingerprint
 
 
 def _change_key(session: Session, device: DeviceRow, pem: str, now: float) -> None:

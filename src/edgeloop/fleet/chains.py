@@ -87,10 +87,19 @@ def authority(pem: str) -> x509.Certificate:
 
 def is_below(chain: Chain, ca: x509.Certificate) -> bool:
     """Whether the signatures lead from a device's certificate to this authority."""
-    line = _line(chain, ca)
+    return all(_issued(issuer, one) for one, issuer in pairwise(_line(chain, ca)))
+
+
+def are_nested(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether one of two authorities issued the other; not of two certificates of one authority."""
+    if one.public_key() == other.public_key():
+        return False
+    return _issued(one, other) or _issued(other, one)
+
+
+def _issued(issuer: x509.Certificate, one: x509.Certificate) -> bool:
     try:
-        for one, issuer in pairwise(line):
-            one.verify_directly_issued_by(issuer)
+        one.verify_directly_issued_by(issuer)
     except (InvalidSignature, *_FAULTS):
         return False
     return True

@@ -53,28 +53,40 @@ class _Place:
 
 
 def _place(session: Session, chain: Chain, key: PublicKey, now: float) -> _Place:
-    factory = _factory(session, chain)
+    above = _above(session, chain)
+    factory = _open(above)
     chains.check(chain, chains.authority(factory.certificate), now)
     line = _line(session, factory, chain.serial)
+    line = _claimed(session, above, chain.serial) or line
     device = session.get(DeviceRow, line.device_id) if line.device_id else None
     if device is not None and not line.released:
         _refuse_second(device, line, key)
     return _Place(factory=factory, line=line, device=device)
 
 
-def _factory(session: Session, chain: Chain) -> FactoryRow:
-    """The factory whose authority issued the certificate; of two, one that is not revoked."""
-    query = select(FactoryRow).order_by(FactoryRow.revoked, FactoryRow.name)
-    for row in session.scalars(query):
-        if chains.is_below(chain, chains.authority(row.certificate)):
-            if row.revoked:
-                raise FactoryError(f"factory {row.name}", "must not be revoked")
-            return row
-    raise FactoryError(
-        "factory certificate",
-        "must be issued by a factory's authority that is known here",
-        todo="An operator adds one with `edgeloop fleet factory add`",
-    )
+def _above(session: Session, chain: Chain) -> list[FactoryRow]:
+    """The factories whose authority issued the certificate, those that are revoked last."""
+    rows = session.scalars(select(FactoryRow).order_by(FactoryRow.revoked, FactoryRow.name))
+    return [row for row in rows if chains.is_below(chain, chains.authority(row.certificate))]
+
+
+def _open(above: list[FactoryRow]) -> FactoryRow:
+    if not above:
+        raise FactoryError(
+            "factory certificate",
+            "must be issued by a factory's authority that is known here",
+            todo="An operator adds one with `edgeloop fleet factory add`",
+        )
+    if above[0].revoked:
+        raise FactoryError(f"factory {above[0].name}", "must not be revoked")
+    return above[0]
+
+
+def _claimed(session: Session, above: list[FactoryRow], serial: str) -> SerialRow | None:
+    """Where a serial number was claimed; an authority that was added twice has each one once."""
+    names = [row.name for row in above]
+    query = select(SerialRow).where(SerialRow.factory.in_(names), SerialRow.serial == serial)
+    return session.scalar(query.where(SerialRow.device_id.is_not(None)).order_by("factory"))
 
 
 def _line(session: Session, factory: FactoryRow, serial: str) -> SerialRow:

@@ -12,7 +12,7 @@ from edgeloop.errors import ConflictError, KeyFileError, ProtocolError, Unauthor
 from edgeloop.fleet import audit
 from edgeloop.fleet.calls import Call, acting
 from edgeloop.fleet.events import Event
-from edgeloop.fleet.models import DeviceRow, TokenRow
+from edgeloop.fleet.models import DeviceRow, RevokedKeyRow, TokenRow
 from edgeloop.fleet.plane import Plane
 from edgeloop.protocol.keys import PublicKey, fingerprint, public_pem, read_public
 from edgeloop.protocol.messages import Enrol, Enrolled
@@ -145,8 +145,7 @@ def renew(
     if row.decommissioned:
         raise ConflictError(f"device {row.name}", "must not be decommissioned")
     if row.revoked and is_of(row, newcomer.key):
-        todo = "Enrol it with --new-key"
-        raise ConflictError(f"device {row.name}", "must bring a key that is not revoked", todo=todo)
+        raise key_is_revoked(f"device {row.name}")
     if not is_of(row, newcomer.key):
         refuse_known_key(session, newcomer.key, but=row.id)
     row.public_key, row.next_key = public_pem(newcomer.key), None
@@ -162,16 +161,25 @@ def renew(
 
 
 def refuse_known_key(session: Session, key: PublicKey, *, but: str = "") -> None:
-    """Return when no device but ``but`` speaks with this key, or did first.
+    """Return when this key was never revoked and no device but ``but`` has it, or had it first.
 
     Raises:
-        ConflictError: one does.
+        ConflictError: it was, or one does.
     """
     pem, own = public_pem(key), fingerprint(key)
     holds = or_(DeviceRow.id == own, DeviceRow.public_key == pem, DeviceRow.next_key == pem)
     known = session.scalar(select(DeviceRow.id).where(holds, DeviceRow.id != but))
     if known is not None:
         raise ConflictError(f"device {known}", "must not be enrolled already")
+    revoked = session.get(RevokedKeyRow, own)
+    if revoked is not None:
+        raise key_is_revoked(f"device {revoked.device_id}")
+
+
+def key_is_revoked(thing: str) -> ConflictError:
+    """What a device hears that comes again with a key that was revoked."""
+    todo = "Enrol it with --new-key"
+    return ConflictError(thing, "must bring a key that is not revoked", todo=todo)
 
 
 def _promised(message: Enrol, token: TokenRow) -> tuple[str | None, str | None]:

@@ -17,11 +17,16 @@ def add(session: Session, order: FactoryOrder, actor: str, now: float) -> Factor
 
     Raises:
         FactoryError: its certificate is no authority's.
-        ConflictError: the name is another factory's.
+        ConflictError: the name is another factory's, or its authority is above or below another's.
     """
     authority = chains.authority(order.certificate)
     if session.get(FactoryRow, order.name) is not None:
         raise ConflictError(f"factory {order.name}", "must not be there already")
+    for known in session.scalars(select(FactoryRow).order_by("name")):
+        if chains.are_nested(authority, chains.authority(known.certificate)):
+            rule = f"must not be above or below that of factory {known.name}"
+            todo = "Else a serial number could be claimed once under each of them"
+            raise ConflictError(f"authority of factory {order.name}", rule, todo=todo)
     row = FactoryRow(**order.model_dump(), revoked=False, created=now)
     session.add(row)
     session.flush()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LARGEST = {"/v1/windows": 32 << 20, "/v1/samples": 32 << 20}  # bytes of a body, by path
 LARGEST_ELSE = 256 << 10
+MOST_DIGITS = 9  # of a number in a header; of thousands of them int() raises
 BAD_REQUEST, LENGTH_REQUIRED, TOO_LARGE, UPGRADE = 400, 411, 413, 426
 
 
@@ -60,11 +61,12 @@ def _version(headers: Headers, oldest: int, newest: int) -> JSONResponse | None:
     text = headers.get(VERSION_HEADER, "1")  # the first version's agents do not say it
     if not text.isdecimal():
         rule = "must be a number"
-        return _reply(BAD_REQUEST, f"header {VERSION_HEADER}", rule, repr(text))
-    if not oldest <= int(text) <= newest:
+        return _reply(BAD_REQUEST, f"header {VERSION_HEADER}", rule, repr(text[:80]))
+    version = int(text[:MOST_DIGITS])
+    if not oldest <= version <= newest:
         rule = f"must be {oldest} to {newest} here"
-        todo = "Update the agent" if int(text) < oldest else "Update the control plane first"
-        return _reply(UPGRADE, f"header {VERSION_HEADER}", rule, text, todo)
+        todo = "Update the agent" if version < oldest else "Update the control plane first"
+        return _reply(UPGRADE, f"header {VERSION_HEADER}", rule, text[:80], todo)
     return None
 
 
@@ -73,9 +75,9 @@ def _length(path: str, headers: Headers) -> JSONResponse | None:
         thing = "request with a body"
         return _reply(LENGTH_REQUIRED, thing, "must state its Content-Length", "none")
     text, largest = headers.get("content-length", "0"), LARGEST.get(path, LARGEST_ELSE)
-    if not text.isdecimal() or int(text) > largest:
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) > largest:
         rule = f"must have at most {largest} bytes"
-        return _reply(TOO_LARGE, f"body for {path}", rule, text, "Send less at once")
+        return _reply(TOO_LARGE, f"body for {path}", rule, text[:80], "Send less at once")
     return None
 
 

@@ -49,6 +49,15 @@ class DeviceRow(Table):
     decommissioned: Mapped[bool]
 
 
+class RevokedKeyRow(Table):
+    """A key that spoke for a device when it was revoked: no device has it ever again."""
+
+    __tablename__ = "revoked_keys"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"))
+
+
 class FollowedRow(Table):
     """What a device says of one thing that it follows beside its model."""
 

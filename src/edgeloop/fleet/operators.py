@@ -13,9 +13,10 @@ from edgeloop.errors import ConflictError, NotFoundError, UnauthorizedError
 from edgeloop.fleet import audit, conduct
 from edgeloop.fleet.enrolment import token_hash
 from edgeloop.fleet.events import Event
-from edgeloop.fleet.models import DeviceRow, OperatorRow, SerialRow, TokenRow
+from edgeloop.fleet.models import DeviceRow, OperatorRow, RevokedKeyRow, SerialRow, TokenRow
 from edgeloop.fleet.plane import Plane
 from edgeloop.fleet.views import DeviceView, PinOrder, TokenOrder, TokenView
+from edgeloop.protocol.keys import fingerprint, read_public
 from edgeloop.protocol.messages import ReleaseRef, Report
 from edgeloop.types import Json
 
@@ -179,8 +180,14 @@ def decommission(session: Session, row: DeviceRow, actor: str, now: float) -> No
 
 
 def revoke(session: Session, row: DeviceRow, actor: str, now: float) -> None:
-    """Refuse all that this device says, until it is enrolled again; its offered job is removed."""
+    """Refuse all that this device says, until it is enrolled again; its offered job is removed.
+
+    Neither of its keys is ever taken again.
+    """
     _must_serve(row)
+    for pem in filter(None, (row.public_key, row.next_key)):
+        key = fingerprint(read_public(pem))
+        session.merge(RevokedKeyRow(fingerprint=key, device_id=row.id))
     row.revoked, row.next_key = True, None
     _note(session, row, Event.DEVICE_REVOKED, actor, now)
     conduct.tick_for(session, row, now)

@@ -163,9 +163,9 @@ class Watcher:
         return self.loop.name, self._channel
 
     def _devices(self) -> list[DeviceView]:
-        """The devices of this loop that are served."""
-        found = self.fleet.devices(self.loop.name)
-        return [d for d in found if d.channel == self._channel and not d.decommissioned]
+        """The devices of this loop that are served and listened to."""
+        found = [d for d in self.fleet.devices(self.loop.name) if d.channel == self._channel]
+        return [d for d in found if not (d.decommissioned or d.revoked)]
 
     def _running(self, label: str) -> dict[str, str]:
         """Group -> the bundle of this loop that most of its devices run."""

@@ -5,6 +5,7 @@ one release apart understand each other; a change of meaning is a new version.
 """
 
 import math
+import unicodedata
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -22,13 +23,13 @@ MOST_SKETCHES = 200  # features of a window
 LARGEST_SKETCH = 16 << 10  # characters of base64
 MOST_LABELS = 64
 MOST_FOLLOWED = 16  # things that a device follows beside its model
+LONGEST_REASON = 4096  # characters that are kept; a longer one is cut, never refused
 
 DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 LabelValue = Annotated[str, Field(pattern=r"^[^,=]{1,128}$")]  # what a selector can ask for
 Labels = Annotated[dict[Name, LabelValue], Field(max_length=MOST_LABELS)]
 Runtimes = Annotated[tuple[Name, ...], Field(max_length=32)]
-Version = Annotated[str, Field(max_length=128)]  # a program's own
 Feature = Annotated[str, Field(min_length=1, max_length=256)]
 Sketch = Annotated[str, Field(max_length=LARGEST_SKETCH, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]  # fits a database's integer and a JSON number
@@ -61,12 +62,26 @@ def _hours(text: str) -> str:
     return text
 
 
+def _plain(text: str) -> str:
+    """The same text without what no database, terminal or JSON need take, such as a NUL.
+
+    It is left out and not refused: a device that may not say what it saw could say nothing more.
+    """
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cs"})
+
+
+def _cut(text: str) -> str:
+    return text[:LONGEST_REASON]
+
+
 def _measured(value: Any) -> Any:
-    """The same JSON with null for each number that is none: NaN and infinity are not JSON."""
+    """The same JSON, its texts plain, with null for each number that is none, as NaN is."""
     if isinstance(value, dict):
-        return {key: _measured(part) for key, part in value.items()}
+        return {_measured(key): _measured(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [_measured(part) for part in value]
+    if isinstance(value, str):
+        return _plain(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -75,6 +90,10 @@ Stage = Annotated[int | str, AfterValidator(_stage)]
 HoursText = Annotated[str, AfterValidator(_hours)]  # "22:30-04:00", local time
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Evidence = Annotated[dict[str, Any], AfterValidator(_measured)]
+Reason = Annotated[str, AfterValidator(_plain), AfterValidator(_cut)]
+Plain = AfterValidator(_plain)
+Waiting = Annotated[str, Field(max_length=512), Plain]  # what for, before an update goes on
+Version = Annotated[str, Field(max_length=128), Plain]  # a program's own
 
 
 class Message(BaseModel):
@@ -230,7 +249,7 @@ class Outcome(Message):
     digest: DigestText
     rollout: int | None
     result: Result
-    reason: str = ""
+    reason: Reason = ""
     evidence: Evidence = {}
 
 
@@ -250,7 +269,7 @@ class Followed(Message):
     trying: ReleaseRef | None = None
     checks: Count = 0
     outcome: Outcome | None = None
-    waiting: Annotated[str, Field(max_length=512)] = ""  # as in :class:`Report`
+    waiting: Waiting = ""
     waiting_until: float | None = None
 
 
@@ -272,10 +291,10 @@ class Report(Message):
     variant: Name = "main"  # which graph of the running release answers
     # the variants that would be preferred -> why they are not used
     passed_over: Annotated[
-        dict[Name, Annotated[str, Field(max_length=1024)]], Field(max_length=16)
+        dict[Name, Annotated[str, Field(max_length=1024), Plain]], Field(max_length=16)
     ] = {}
     outcome: Outcome | None = None
-    waiting: Annotated[str, Field(max_length=512)] = ""  # what for, before an update goes on
+    waiting: Waiting = ""
     waiting_until: float | None = None  # Unix seconds; None: when the world changes, nobody knows
     fetched: Count = 0  # bytes since the agent started: a long download is seen to go on
     target: Name
@@ -322,7 +341,7 @@ class Sample(Message):
     answer: Annotated[str, Field(max_length=256)]  # answer id in the device's log
     inputs: dict[str, str]  # input name -> base64 of its row as a file, see ``arrayfiles``
     truth: Any
-    complaint: Annotated[str, Field(max_length=2000)] = ""  # what the person said of the answer
+    complaint: Annotated[str, Field(max_length=2000), Plain] = ""  # what the person said of it
 
 
 class Samples(Message):

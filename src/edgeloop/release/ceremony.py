@@ -6,14 +6,14 @@ Between the two, nothing of the repository changes. Publishing can be repeated a
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgeloop.errors import DraftError, KeyFileError, OverrideError, ThresholdError
 from edgeloop.release import keys
 from edgeloop.release.beginning import delegate
-from edgeloop.release.draft import AGAIN, OFFLINE, Draft, refuse_odd
+from edgeloop.release.draft import AGAIN, CHAIN, OFFLINE, Draft, refuse_odd
 from edgeloop.release.draft_rules import ONLINE
 from edgeloop.release.draft_words import state
 from edgeloop.release.keys import make_next
@@ -57,7 +57,7 @@ def draft(roles: Roles, change: Change) -> Draft:
         metadata.signed.version += 1
         metadata.signed.expires = roles.expiry(role)
         metadata.signed.unrecognized_fields[SIGNED_AT] = stamp(roles.now())
-    made = Draft(now=now, next=following)
+    made = Draft(now=now, next=following, before=_before(roles, now["root"]))
     refuse_odd(made, "draft")
     return made
 
@@ -75,16 +75,29 @@ def publish(roles: Roles, drafted: Draft) -> None:
     signers = _online(roles, drafted)
     changed = _channels(roles, drafted)
     if "targets" in drafted.next:
-        roles.put("targets", drafted.targets)
+        _put(roles, "targets", drafted.targets)
         changed["targets"] = drafted.targets.signed.version
     snapshot = roles.sign_snapshot(changed, signers["snapshot"])
     if "root" in drafted.next:
-        roles.put("root", drafted.root)
+        _put(roles, "root", drafted.root)
     roles.sign_timestamp(snapshot, signers["timestamp"])
     for role in (*ONLINE, *roles.channels()):
         roles.settle(role)
     for role in OFFLINE:
         roles.retire(role)
+
+
+def _put(roles: Roles, role: str, metadata: Metadata[Any]) -> None:
+    """Write it, but never over what is published: devices need the signatures that are there."""
+    if roles.load(role).signed_bytes != metadata.signed_bytes:
+        roles.put(role, metadata)
+
+
+def _before(roles: Roles, root: Metadata[Root]) -> tuple[Metadata[Root], ...]:
+    """The roots that led to this one, which show the way to holders who know an older one."""
+    newest = root.signed.version
+    found = (roles.earlier("root", at) for at in range(max(1, newest - CHAIN), newest))
+    return tuple(metadata for metadata in found if metadata is not None)
 
 
 def _parts(change: Change) -> set[str]:
@@ -137,17 +150,34 @@ def _refuse_unknown(roles: Roles, change: Change) -> None:
 def _refuse_stale(roles: Roles, drafted: Draft) -> None:
     """What is published must be what was drafted from, or, after a kill, what is drafted."""
     for role in OFFLINE:
-        published = roles.load(role).signed_bytes
-        known = [drafted.now[role].signed_bytes]
-        if role in drafted.next:
-            known.append(drafted.next[role].signed_bytes)
-        if published not in known:
+        if not any(_same(*pair) for pair in _fitting(roles, drafted, role)):
             got = f"{role} was changed since it was drafted"
             raise DraftError(_thing(drafted), "must fit the repository", got=got, todo=AGAIN)
-    for metadata in drafted.next.values():
+    for role, metadata in drafted.next.items():
         if signed_at(metadata.signed) > roles.now() + DAY:
             got = f"one of {stamp(signed_at(metadata.signed))}"
             raise DraftError(_thing(drafted), "must not be of the future", got=got, todo=AGAIN)
+        if metadata.signed.expires.timestamp() <= roles.now():
+            got = f"{role} that was believed until {metadata.signed.expires.date()}"
+            raise DraftError(_thing(drafted), "must not be expired", got=got, todo=AGAIN)
+
+
+def _fitting(
+    roles: Roles, drafted: Draft, role: str
+) -> Iterator[tuple[Metadata[Any] | None, Metadata[Any]]]:
+    """What is in the repository, with what the draft says it is.
+
+    The signatures that it takes are those of ``now``: that must be the repository's own in a
+    repetition as well, or whoever carries the draft says whose signatures these are.
+    """
+    published, now = roles.load(role), drafted.now[role]
+    yield published, now
+    if role in drafted.next and _same(published, drafted.next[role]):
+        yield roles.earlier(role, published.signed.version - 1), now
+
+
+def _same(one: Metadata[Any] | None, other: Metadata[Any]) -> bool:
+    return one is not None and one.signed_bytes == other.signed_bytes
 
 
 def _refuse_unsigned(drafted: Draft) -> None:

@@ -1,6 +1,7 @@
 """A draft: the next root and targets metadata as one file, which goes from holder to holder.
 
-It also holds the metadata before, so that a machine without a network can tell what changes.
+It also holds the metadata before, so that a machine without a network can tell what changes, and
+the roots that led to it, for holders who trust one of them already.
 Whoever carried it may have changed it: everything that is read of it is looked at.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgeloop import durable
 from edgeloop.errors import DraftError
 from edgeloop.release.draft_rules import refuse_odd_root, refuse_odd_targets
-from edgeloop.release.holders import called, read_plain
+from edgeloop.release.holders import called, read_plain, spoken
 from edgeloop.release.trusted_time import signed_at
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LARGEST = 1 << 20  # bytes; a real one has some ten thousand
+CHAIN = 32  # earlier roots that it brings, at most; the largest have some 20 kB each
 OFFLINE = ("root", "targets")
 AGAIN = "Ask for a new one: `edgeloop release keys draft`"
 
@@ -42,10 +44,11 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """``now`` has both roles, ``next`` one or both."""
+    """``now`` has both roles, ``next`` one or both; ``before``: earlier roots, the oldest first."""
 
     now: Pair
     next: Pair
+    before: tuple[Metadata[Root], ...] = ()
 
     @property
     def root(self) -> Metadata[Root]:
@@ -59,10 +62,9 @@ class Draft:
 
     @property
     def number(self) -> str:
-        """What holders compare over the telephone: 128 bits of a hash over all that is signed."""
-        parts = [self.next[role].signed_bytes for role in OFFLINE if role in self.next]
-        digits = hashlib.sha256(b"".join(hashlib.sha256(p).digest() for p in parts)).hexdigest()
-        return " ".join(digits[at : at + 4] for at in range(0, 32, 4))
+        """What holders compare over the telephone: what is to be signed, and what it changes."""
+        pairs = (self.now, self.next)
+        return number(*(pair[role] for pair in pairs for role in OFFLINE if role in pair))
 
     def asked(self) -> list[Asked]:
         """Whose signatures it takes, and which there are."""
@@ -137,8 +139,15 @@ class Draft:
             "format": FORMAT,
             "now": {role: metadata.to_dict() for role, metadata in self.now.items()},
             "next": {role: metadata.to_dict() for role, metadata in self.next.items()},
+            "before": [metadata.to_dict() for metadata in self.before],
         }
         return json.dumps(told, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def number(*parts: Metadata[Any]) -> str:
+    """128 bits of a hash over what is signed, for people to compare."""
+    hashes = (hashlib.sha256(metadata.signed_bytes).digest() for metadata in parts)
+    return spoken(hashlib.sha256(b"".join(hashes)).hexdigest())
 
 
 def begin(draft: Draft, path: Path) -> None:
@@ -169,12 +178,12 @@ def read(path: Path) -> Draft:
     except (ValueError, RecursionError) as fault:
         raise DraftError(thing, "must be JSON", todo=AGAIN) from fault
     keys = set(told) if isinstance(told, dict) else set()
-    if keys != {"format", "now", "next"} or told["format"] != FORMAT:
+    if keys != {"format", "now", "next", "before"} or told["format"] != FORMAT:
         raise DraftError(thing, f"must be a draft of format {FORMAT}", todo=AGAIN)
     now, following = _pair(told["now"], thing), _pair(told["next"], thing)
     if set(now) != set(OFFLINE) or not following:
         raise DraftError(thing, "must tell root and targets, and what changes", todo=AGAIN)
-    draft = Draft(now=now, next=following)
+    draft = Draft(now=now, next=following, before=_before(told["before"], thing))
     refuse_odd(draft, thing)
     return replace(draft, next={role: _tidy(draft, role) for role in following})
 
@@ -206,26 +215,34 @@ def _faults(draft: Draft) -> Iterator[str]:
             yield f"{role} as it is now without its signatures"
 
 
-def _pair(told: object, thing: str) -> dict[str, Metadata[Any]]:
-    from tuf.api.exceptions import RepositoryError
-    from tuf.api.metadata import Metadata
+def _before(told: object, thing: str) -> tuple[Metadata[Root], ...]:
+    if not isinstance(told, list) or len(told) > CHAIN:
+        raise DraftError(thing, f"must bring at most {CHAIN} earlier roots", todo=AGAIN)
+    return tuple(_metadata("root", part, thing) for part in told)
 
+
+def _pair(told: object, thing: str) -> dict[str, Metadata[Any]]:
     if not isinstance(told, dict):
         raise DraftError(thing, "must name its parts", todo=AGAIN)
     unknown = sorted(set(told) - set(OFFLINE))
     if unknown:
         rule = "must change root and targets alone"
         raise DraftError(thing, rule, got=f"role {unknown[0][:40]!r}", todo=AGAIN)
-    found = {}
-    for role, part in told.items():
-        try:
-            found[role] = Metadata.from_bytes(json.dumps(part).encode())
-            found[role].signed_bytes  # noqa: B018  (raises for what has no canonical form)
-        except (RepositoryError, RecursionError) as fault:
-            raise DraftError(thing, f"must hold whole {role} metadata", todo=AGAIN) from fault
-        if found[role].signed.type != role:
-            got = found[role].signed.type
-            raise DraftError(thing, f"must hold {role} metadata", got=got, todo=AGAIN)
+    return {role: _metadata(role, part, thing) for role, part in told.items()}
+
+
+def _metadata(role: str, told: object, thing: str) -> Metadata[Any]:
+    from tuf.api.exceptions import RepositoryError
+    from tuf.api.metadata import Metadata
+
+    try:
+        found: Metadata[Any] = Metadata.from_bytes(json.dumps(told).encode())
+        found.signed_bytes  # noqa: B018  (raises for what has no canonical form)
+    except (RepositoryError, RecursionError) as fault:
+        raise DraftError(thing, f"must hold whole {role} metadata", todo=AGAIN) from fault
+    if found.signed.type != role:
+        got = found.signed.type
+        raise DraftError(thing, f"must hold {role} metadata", got=got, todo=AGAIN)
     return found
 
 

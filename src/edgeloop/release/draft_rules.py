@@ -75,9 +75,10 @@ def _odd_role(name: str, role: Role, keys: Mapping[str, Key]) -> Iterator[str]:
 
 
 def _odd_keys(keys: Mapping[str, Key]) -> Iterator[str]:
-    """A key's id is its hash, so that one key does not count twice."""
+    """A key's id is its hash, so that one key does not count twice; a name is one key's."""
     from securesystemslib.signer import SSlibKey
 
+    names: set[str] = set()
     for key in keys.values():
         if not isinstance(key, SSlibKey) or key.keytype != "ed25519":
             yield "a key of another kind than Ed25519"
@@ -87,8 +88,13 @@ def _odd_keys(keys: Mapping[str, Key]) -> Iterator[str]:
         name = key.unrecognized_fields.get(HOLDER, "nobody")
         if not isinstance(name, str) or not NAME.fullmatch(name):
             yield "a holder whose name is none"
+            return
         if key.keyid != _hashed(key):
             yield f"key {key.keyid[:8]!r} under the name of another"
+        folded = name.casefold()  # who reads the names aloud says no capitals
+        if HOLDER in key.unrecognized_fields and folded in names:
+            yield f"two keys whose holders are both called {folded!r}"
+        names.add(folded)
 
 
 def _hashed(key: SSlibKey) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from edgeloop.release.draft import OFFLINE, Asked, Draft
-from edgeloop.release.holders import called
+from edgeloop.release.draft import OFFLINE, Asked, Draft, number
+from edgeloop.release.holders import called, holder
 from edgeloop.release.keys import ROLES
 from edgeloop.release.trusted_time import signed_at, stamp
 
@@ -20,6 +20,8 @@ NOBODY = "nobody"
 def words(draft: Draft) -> list[str]:
     """The whole draft, line by line."""
     lines = [f"draft {draft.number}: other holders must see the same number"]
+    root = draft.now["root"]
+    lines.append(f"it begins at root version {root.signed.version}, number {number(root)}")
     for role in OFFLINE:
         if role in draft.next:
             lines += _part(role, draft)
@@ -76,9 +78,17 @@ def _keys(
         yield f"  {name}: as before, {_rule(new[0])} ({_names(after)})"
         return
     yield f"  {name}: {_rule(new[0])} must sign, before: {_rule(old[0])}"
-    for keyid, key in {**before, **after}.items():
+    for keyid in before | after:
+        key = before.get(keyid) or after[keyid]
         stays = "stays" if keyid in before else "comes"
-        yield f"    {stays if keyid in after else 'goes'}: {called(key)}"
+        name = _renamed(key, after.get(keyid, key))
+        yield f"    {stays if keyid in after else 'goes'}: {called(key)}{name}"
+
+
+def _renamed(before: Key, after: Key) -> str:
+    if holder(before) == holder(after):
+        return ""
+    return f", from now on called {holder(after) or NOBODY}"
 
 
 def _trusted(role: Role, keys: Mapping[str, Key]) -> dict[str, Key]:

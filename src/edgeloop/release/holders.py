@@ -31,7 +31,7 @@ ASKED = re.compile(r"\s*(\d{1,2}) of (.+)")
 LEAST_PASSPHRASE = 12  # characters; whoever finds the file can try as fast as they like
 MOST_KEYS = 16  # of one role
 LARGEST_KEY = 1 << 16  # bytes
-SHORT = 8  # hex digits by which a key is named to people
+SPOKEN = 32  # hex digits that people compare; a key with the same 8 is found in some days
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,9 @@ def make(path: Path, passphrase: bytes) -> Path:
     """
     public = path.with_suffix(".pub")
     _refuse_odd_name(path)
+    for file in (path, public):
+        if os.path.lexists(file):
+            raise _there(file)  # before either is written: two halves of one key, or nothing
     if len(passphrase) < LEAST_PASSPHRASE:
         rule = f"must be encrypted with a passphrase of {LEAST_PASSPHRASE} characters or more"
         raise KeyFileError(f"key file {path}", rule, got=len(passphrase))
@@ -159,10 +162,15 @@ def asked(text: str, present: Iterable[Key]) -> Holding:
 
 
 def called(key: Key) -> str:
-    """A key as people say it: ``anna (key 1a2b3c4d)``."""
+    """A key as people say it: ``anna (key 1a2b 3c4d ...)``."""
     name = holder(key)
-    short = f"key {key.keyid[:SHORT]}"
+    short = f"key {spoken(key.keyid)}"
     return f"{name} ({short})" if name else short
+
+
+def spoken(digits: str) -> str:
+    """As many hex digits of a hash as nobody can imitate, in groups that can be read aloud."""
+    return " ".join(digits[at : at + 4] for at in range(0, SPOKEN, 4))
 
 
 def holder(key: Key) -> str:
@@ -173,7 +181,7 @@ def holder(key: Key) -> str:
 def _one(word: str, known: Iterable[Key]) -> Key:
     """A present holder, by name or by the first digits of the key's id; else a file."""
     for key in known:
-        if word == holder(key) or (len(word) >= SHORT and key.keyid.startswith(word)):
+        if word == holder(key) or (len(word) >= SPOKEN and key.keyid.startswith(word)):
             return key
     return read_public(Path(word))
 
@@ -190,6 +198,9 @@ def _write_new(path: Path, data: bytes, *, mode: int) -> None:
     try:
         durable.create(path, data, mode=mode)
     except FileExistsError as fault:
-        raise KeyFileError(
-            f"key file {path}", "must not be there yet", todo="A key is never overwritten"
-        ) from fault
+        raise _there(path) from fault
+
+
+def _there(path: Path) -> KeyFileError:
+    rule = "must not be there yet"
+    return KeyFileError(f"key file {path}", rule, todo="A key is never overwritten")

@@ -21,6 +21,7 @@ from edgeloop.errors import GateError, NotListedError, OverrideError, SignatureE
 from edgeloop.protocol.messages import ChannelList, Delisted, Listed, ReleaseRef, RolloutPlan
 from edgeloop.release import ceremony, model_key
 from edgeloop.release.beginning import add_channels, begin
+from edgeloop.release.draft import number
 from edgeloop.release.keys import ROLES
 from edgeloop.release.roles import KeyLine, Roles
 from edgeloop.release.rotation import rotate
@@ -60,6 +61,11 @@ class Repository:
     def root(self) -> bytes:
         """The newest root metadata: what a new device is given to trust."""
         return self._roles.newest_root()
+
+    def root_number(self) -> str:
+        """The newest root as holders compare it: its version, and a number of its own."""
+        root = self._roles.load("root")
+        return f"version {root.signed.version}, number {number(root)}"
 
     def keys_of_roles(self) -> list[KeyLine]:
         """Every role with its keys, whether these are here, and until when signatures count."""

@@ -80,6 +80,13 @@ class Roles:
             )
         return Metadata.from_bytes((self._metadata / self._file(role)).read_bytes())
 
+    def earlier(self, role: str, version: int) -> Metadata[Any] | None:
+        """Root or targets as they once were published; None where that file is gone."""
+        from tuf.api.metadata import Metadata
+
+        path = self._metadata / f"{version}.{role}.json"
+        return Metadata.from_bytes(path.read_bytes()) if path.is_file() else None
+
     def trusted(self, role: str) -> Role:
         """The ids of the keys that devices trust for a role, and how many of them must sign."""
         if role in ROLES:

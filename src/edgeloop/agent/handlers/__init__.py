@@ -89,6 +89,10 @@ class Handler(Protocol):
         """Whether a payload works only after the device was restarted."""
 
     @property
+    def needs_before(self) -> bool:
+        """Whether it goes back by the files of the release before, which are then checked first."""
+
+    @property
     def check_seconds(self) -> float:
         """Between two checks."""
 

@@ -33,6 +33,11 @@ class Container(HandlerSettings):
         """A container starts without the device."""
         return False
 
+    @property
+    def needs_before(self) -> bool:
+        """The image of the release before has its name already."""
+        return False
+
     def do(self, action: Action, work: Work) -> str:
         """Load and start, check, or start what was there before."""
         if action is Action.INSTALL:

@@ -27,6 +27,11 @@ class Firmware(HandlerSettings):
         """Whether there is a command for it."""
         return bool(self.restart)
 
+    @property
+    def needs_before(self) -> bool:
+        """What ran before is in the place that was not written."""
+        return False
+
     def own(self, action: Action, work: Work) -> str:
         """The owner's command for it; the payload's folder is its last argument."""
         command: Command = {Action.RESTART: self.restart, Action.CHECK: self.check}.get(action, ())

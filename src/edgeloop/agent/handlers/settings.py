@@ -18,3 +18,8 @@ class HandlerSettings(BaseModel):
     timeout_seconds: Seconds = 600  # of one command
     check_seconds: Seconds = 5  # between two checks
     within_seconds: Seconds = 300  # until the checks of a new payload must have succeeded
+
+    @property
+    def needs_before(self) -> bool:
+        """A handler that keeps what was there before elsewhere says otherwise."""
+        return True
