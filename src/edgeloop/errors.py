@@ -248,6 +248,12 @@ class ThresholdError(TrustError):
     number = "E406"
 
 
+class DeltaError(TrustError):
+    """A delta is broken, cut short, or of another form."""
+
+    number = "E408"
+
+
 class DraftError(TrustError):
     """A draft of root or targets metadata is no draft, asks for too much, or is out of date."""
 

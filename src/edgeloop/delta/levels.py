@@ -1,0 +1,74 @@
+"""Whole numbers, such as the weights of an int8 tensor, with the scales that make them real ones.
+
+A weight that did not move has another level when its scale has changed: the old real number, on the
+new scale, says which, and how near it was to the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgeloop.delta.coder import signed
+from edgeloop.delta.families import DIRECT, LEVELS
+
+if TYPE_CHECKING:
+    from edgeloop.delta.coder import Coder
+    from edgeloop.delta.matrix import Part
+    from edgeloop.types import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """``old`` is ``int64[rows, columns]``; levels lie from ``least`` to ``most``.
+
+    A scale is ``float64[1, 1]``, ``[rows, 1]``, ``[1, columns]`` or ``[rows, columns]``.
+    """
+
+    old: Array
+    old_scale: Array
+    new_scale: Array
+    least: int
+    most: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.old.shape[0], self.old.shape[1]
+
+    def change(self, new: Array) -> Array:
+        """How far each number moved, in real numbers."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved: Array = new * self.new_scale - self.old * self.old_scale
+        return moved
+
+    def rest(self, new: Array, part: Part) -> Array:
+        """What prediction leaves to code."""
+        return new - self._predicted(part)[0] if part.predicted else new
+
+    def code(self, coder: Coder, part: Part, given: Array | None) -> Array:
+        """Write or read the levels of some rows."""
+        if not part.predicted:
+            sizes = np.clip(part.sizes + DIRECT.one, 0, DIRECT.sizes - 1)
+            return signed(coder, DIRECT, sizes, given)
+        near, nearness = self._predicted(part)
+        sizes = np.clip(part.sizes + LEVELS.one, 0, LEVELS.sizes - 1)
+        contexts = sizes * LEVELS.variants + nearness
+        return near + signed(coder, LEVELS, contexts, None if given is None else given - near)
+
+    def _predicted(self, part: Part) -> tuple[Array, Array]:
+        """The nearest level, and in which part of the way between two levels the number was."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            real = self.old[part.rows] * _of(self.old_scale, part) + part.change
+            real = np.nan_to_num(real / _of(self.new_scale, part))
+        real = np.clip(real, self.least, self.most)
+        near = np.rint(real)
+        nearness = np.clip(np.floor((real - near + 0.5) * LEVELS.variants), 0, LEVELS.variants - 1)
+        return near.astype(np.int64), nearness.astype(np.int64)
+
+
+def _of(scale: Array, part: Part) -> Array:
+    """A scale's lines for some rows; one line is for all."""
+    return scale if len(scale) == 1 else scale[part.rows]
