@@ -34,7 +34,7 @@ from edgeloop.protocol.messages import Certificate
 from edgeloop.release.repository import Repository
 
 NOW = SystemClock().now()
-TODO = "The agent asks for one by itself and tries again"
+ADVICE = "The agent asks for one by itself and tries again"
 DAY = 86_400.0
 
 
@@ -87,7 +87,7 @@ def test_a_device_is_heard_with_its_own_certificate_alone(work: Path) -> None:
     ids = {name: read(work / name).device for name in ("d1", "d2")}
     with pytest.raises(ClientCertificateError) as caught:
         speaking(work, "d1", None).desired()
-    shown = f"[E613] connection of device {ids['d1']} must show its certificate. {TODO}"
+    shown = f"[E613] connection of device {ids['d1']} must show its certificate. {ADVICE}"
     assert caught.value.got == shown
     for name in ids:
         heard(work, name)  # the agent asked for one by itself
@@ -147,7 +147,7 @@ def test_a_certificate_that_ended_is_said_so_that_the_device_asks_for_the_next(
     ended = datetime.fromtimestamp(NOW - DAY, UTC)
     assert str(caught.value) == (
         "[E613] connection of device d1 must show its certificate, "
-        f"got one that ended on {ended:%Y-%m-%d}. {TODO}"
+        f"got one that ended on {ended:%Y-%m-%d}. {ADVICE}"
     )
 
 

@@ -166,7 +166,7 @@ def running(image: Image, device: Path) -> Iterator[tuple[subprocess.Popen[str],
     ):
         try:
             yield it, f"http://127.0.0.1:{port}"
-        except BaseException:
+        except BaseException:  # whatever ends the trial, what the container said is shown
             sys.stderr.write(log.read_text()[-4000:])
             raise
         finally:

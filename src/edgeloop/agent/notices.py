@@ -72,7 +72,7 @@ class Notices:
             return
         try:
             self._notify(notice)
-        except Exception:  # of the application's own, whose log this is as well
+        except Exception:  # the application's own code; whatever it does wrong, the update goes on
             logger.exception("notify.failed kind=%s", notice.kind)
 
     def behind(self, after: str, seconds: float) -> tuple[str, list[Notice]]:

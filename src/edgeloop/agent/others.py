@@ -136,7 +136,7 @@ class Subject:
         try:
             if self._recovered and self._parts.update.state in BUSY:
                 self._parts.update.fail(Result.FAILED_NO_STATE_CHANGE, reason)
-        except Exception:  # the next step tries again
+        except Exception:  # the last way back is closed: the thread lives on and tries again
             logger.exception("also.goback.failed name=%s", self._parts.name)
 
     def _say(self, how: str, fault: EdgeloopError) -> None:

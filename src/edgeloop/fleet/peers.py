@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PEER = "tls_peer"  # in a request's state: the certificate that its connection showed, DER
 NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which Python has no name
-TODO = "The agent asks for one by itself and tries again"
+ADVICE = "The agent asks for one by itself and tries again"
 
 
 class PeerProtocol(H11Protocol):
@@ -64,7 +64,7 @@ def check(plane: Plane, scope: Scope, device: str) -> None:
     thing = f"connection of device {device}"
     if shown is None:
         if clients is Clients.REQUIRED:
-            raise ClientCertificateError(thing, "must show its certificate", todo=TODO)
+            raise ClientCertificateError(thing, "must show its certificate", todo=ADVICE)
         return
     certificate = x509.load_der_x509_certificate(shown)
     whose = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
@@ -73,7 +73,7 @@ def check(plane: Plane, scope: Scope, device: str) -> None:
     ended = certificate.not_valid_after_utc
     if datetime.fromtimestamp(plane.clock.now(), UTC) > ended:
         got = f"one that ended on {ended:%Y-%m-%d}"
-        raise ClientCertificateError(thing, "must show its certificate", got=got, todo=TODO)
+        raise ClientCertificateError(thing, "must show its certificate", got=got, todo=ADVICE)
 
 
 def give(plane: Plane, device: str, message: CertificateRequest) -> Certificate:
