@@ -107,11 +107,12 @@ def test_magnitudes_come_back_from_buckets_and_bits():
     assert magnitudes.edges(11) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14]
 
 
-def test_bits_that_fill_the_last_byte_must_be_zero():
+@pytest.mark.parametrize("data", [b"\xf5", b"\x05\0"], ids=["filled", "longer"])
+def test_behind_the_last_bit_there_is_nothing_but_zeros_of_its_byte(data):
     reader = plain_bits.BitReader(plain_bits.pack(np.array([5]), np.array([3])))
     assert reader.read(np.array([3])).tolist() == [5]
     reader.finish()
-    reader = plain_bits.BitReader(b"\xf5")
+    reader = plain_bits.BitReader(data)
     reader.read(np.array([3]))
     with pytest.raises(DeltaError) as raised:
         reader.finish()
