@@ -181,7 +181,10 @@ class Launcher:
     def _environment(self, name: str, how: str) -> dict[str, str]:
         again = [sys.executable, *SAFE, "-m", "edgeloop.agent.launcher", *sys.argv[1:]]
         told = {"how": how, "command": again, "python": sys.executable}
-        return {**os.environ, ENVIRONMENT: name, LAUNCHER: json.dumps(told)}
+        kept = dict(os.environ)
+        if name:
+            kept.pop("PYTHONPATH", None)  # it goes before what an environment brings
+        return {**kept, ENVIRONMENT: name, LAUNCHER: json.dumps(told)}
 
 
 def _say(line: str) -> None:
