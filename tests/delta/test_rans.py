@@ -9,9 +9,15 @@ from edgeloop.delta import magnitudes, plain_bits
 from edgeloop.delta.coder import Reader, Writer, signed, unsigned
 from edgeloop.delta.families import FAMILIES, LEVELS, ULPS, Counts, first_weights
 from edgeloop.delta.rans import TOTAL, open_words
+from edgeloop.delta.sections import Window
 from edgeloop.errors import DeltaError
 
 WIDE = st.integers(-(2**39) + 1, 2**39 - 1)
+
+
+def reading(words, plain, lanes):
+    bits = plain_bits.BitReader(Window.over(plain))
+    return Reader(open_words(Window.over(words), lanes), bits)
 
 
 def written(numbers, classes, lanes):
@@ -27,7 +33,7 @@ def test_what_is_written_is_read_whatever_was_expected(rows, lanes):
     numbers = np.array([row[0] for row in rows], dtype=np.int64)
     classes = np.array([row[1] for row in rows], dtype=np.int64)
     _, (words, plain) = written(numbers, classes, lanes)
-    reader = Reader(words, plain, lanes)
+    reader = reading(words, plain, lanes)
     np.testing.assert_array_equal(signed(reader, LEVELS, classes * LEVELS.variants, None), numbers)
     np.testing.assert_array_equal(unsigned(reader, ULPS, classes, None), numbers)
     reader.finish()
@@ -57,7 +63,7 @@ def test_bytes_that_end_early_are_refused(cut):
     numbers, classes = likely(2_000)
     _, (words, plain) = written(numbers, classes, 8)
     words = words[:-2] if cut == "words" else words
-    reader = Reader(words, plain[:-1] if cut == "plain" else plain, 8)
+    reader = reading(words, plain[:-1] if cut == "plain" else plain, 8)
     signed(reader, LEVELS, classes * LEVELS.variants, None)
     with pytest.raises(DeltaError) as raised:
         unsigned(reader, ULPS, classes, None)
@@ -69,7 +75,7 @@ def test_bytes_that_end_early_are_refused(cut):
 def test_bytes_that_go_on_are_refused():
     numbers, classes = likely(100)
     _, (words, plain) = written(numbers, classes, 8)
-    reader = Reader(words + b"\0\0", plain, 8)
+    reader = reading(words + b"\0\0", plain, 8)
     signed(reader, LEVELS, classes * LEVELS.variants, None)
     unsigned(reader, ULPS, classes, None)
     with pytest.raises(DeltaError) as raised:
@@ -79,11 +85,11 @@ def test_bytes_that_go_on_are_refused():
 
 def test_states_that_no_writer_leaves_are_refused():
     with pytest.raises(DeltaError) as raised:
-        open_words(bytes(8), 2)
+        open_words(Window.over(bytes(8)), 2)
     assert str(raised.value) == "[E408] delta must have states of 65536 or more, got 0"
     with pytest.raises(DeltaError) as raised:
-        open_words(bytes(7), 2)
-    assert str(raised.value) == "[E408] delta must hold 2 states and whole words, got 7"
+        open_words(Window.over(bytes(7)), 2)
+    assert str(raised.value) == "[E408] delta must hold 2 states, got 7"
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda one: f"{one.symbols}x{one.sizes}")
@@ -109,10 +115,11 @@ def test_magnitudes_come_back_from_buckets_and_bits():
 
 @pytest.mark.parametrize("data", [b"\xf5", b"\x05\0"], ids=["filled", "longer"])
 def test_behind_the_last_bit_there_is_nothing_but_zeros_of_its_byte(data):
-    reader = plain_bits.BitReader(plain_bits.pack(np.array([5]), np.array([3])))
+    packed = plain_bits.pack(np.array([5]), np.array([3]))
+    reader = plain_bits.BitReader(Window.over(packed))
     assert reader.read(np.array([3])).tolist() == [5]
     reader.finish()
-    reader = plain_bits.BitReader(data)
+    reader = plain_bits.BitReader(Window.over(data))
     reader.read(np.array([3]))
     with pytest.raises(DeltaError) as raised:
         reader.finish()

@@ -9,7 +9,10 @@ from hypothesis.extra import numpy as arrays
 from edgeloop.delta import choose, matrix
 from edgeloop.delta.coder import Reader, Writer
 from edgeloop.delta.floats import LAYOUTS, Floats
-from edgeloop.delta.levels import Levels
+from edgeloop.delta.levels import Affine, Levels
+from edgeloop.delta.plain_bits import BitReader
+from edgeloop.delta.rans import open_words
+from edgeloop.delta.sections import Window
 
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)
 
@@ -18,13 +21,23 @@ def through(numbers, new, lanes=4):
     """The bytes that ``new`` took, and how it was told; it must come back as it was."""
     writer = Writer()
     chosen = choose.best(writer, numbers, new)
-    matrix.write(writer, numbers, chosen.how, chosen.side, new)
+    coded(writer, numbers, chosen.how, chosen.side, new)
     words, plain = writer.finish(lanes)
-    reader = Reader(words, plain, lanes)
-    found = np.concatenate(list(matrix.read(reader, numbers, chosen.how)))
+    bits = BitReader(Window.over(plain))
+    reader = Reader(open_words(Window.over(words), lanes), bits)
+    found = coded(reader, numbers, chosen.how, None, None)
     reader.finish()
     np.testing.assert_array_equal(found, new)
     return len(words) + len(plain), chosen.how
+
+
+def coded(coder, numbers, how, side, new):
+    side = matrix.code_side(coder, numbers.shape, how, side)
+    found = []
+    for rows in matrix.chunks(*numbers.shape):
+        part = matrix.part(how, side, rows, numbers.shape[1])
+        found.append(numbers.rows(rows).code(coder, part, None if new is None else new[rows]))
+    return np.concatenate(found)
 
 
 def patterns(layout, shape):
@@ -44,7 +57,8 @@ def test_any_levels_come_back_whatever_their_scales(shape, data):
     levels = arrays.arrays(np.int64, shape, elements=st.integers(-128, 127))
     scales = arrays.arrays(np.float64, (shape[0], 1), elements=st.floats(width=32))
     old, new = data.draw(levels), data.draw(levels)
-    told = {"old_scale": data.draw(scales), "new_scale": data.draw(scales)}
+    means = [Affine(scale=data.draw(scales), offset=data.draw(scales)) for _ in range(2)]
+    told = {"old_means": means[0], "new_means": means[1]}
     through(Levels(old=old, least=-128, most=127, **told), new)
 
 
@@ -57,9 +71,9 @@ def levels(values, scale):
 
 
 def pair(old, new, scale=0.002):
-    one = np.full((1, 1), scale)
+    one = Affine(scale=np.full((1, 1), scale))
     before = levels(old, scale)
-    numbers = Levels(old=before, old_scale=one, new_scale=one, least=-128, most=127)
+    numbers = Levels(old=before, old_means=one, new_means=one, least=-128, most=127)
     return numbers, levels(new, scale)
 
 

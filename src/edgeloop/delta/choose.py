@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeloop.delta import activity, low_rank, matrix
 from edgeloop.delta.activity import Activity
-from edgeloop.delta.matrix import How, Numbers, Part, Side
+from edgeloop.delta.matrix import How, Known, Side
 
 if TYPE_CHECKING:
     from edgeloop.delta.coder import Writer
@@ -18,17 +18,8 @@ if TYPE_CHECKING:
 
 RANKS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 THICKEST = 3  # a product of this many times less numbers than the matrix is worth a try
+CHUNKS = 4  # of a large tensor, whose cost stands for that of all
 NARROWEST = 16  # rows and columns of a matrix that may have one
-
-
-class Movable(Numbers, Protocol):
-    """Numbers of which both sides are known."""
-
-    def change(self, new: Array) -> Array:
-        """How far each number moved: ``float64[rows, columns]``."""
-
-    def rest(self, new: Array, part: Part) -> Array:
-        """What prediction leaves of some rows' new numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +31,13 @@ class Choice:
     side: Side
 
 
-def best(writer: Writer, numbers: Movable, new: Array) -> Choice:
-    """The cheapest way to write ``new``, ``int64[rows, columns]``."""
+def best(writer: Writer, numbers: Known, new: Array, *, alone: bool = False) -> Choice:
+    """The cheapest way to write ``new``, ``int64[rows, columns]``; ``alone``: not predicted."""
+    itself = _best_activity(writer, numbers, new, How(predicted=False), None)
+    if alone:
+        return itself
     plain = _best_activity(writer, numbers, new, How(), None)
-    alone = _best_activity(writer, numbers, new, How(predicted=False), None)
-    tried = [plain, alone]
+    tried = [plain, itself]
     if min(numbers.shape) >= NARROWEST:
         ranks = tuple(rank for rank in RANKS if rank * THICKEST < min(numbers.shape))
         for change in low_rank.fit(numbers.change(new), ranks):
@@ -58,7 +51,7 @@ def best(writer: Writer, numbers: Movable, new: Array) -> Choice:
 
 
 def _best_activity(
-    writer: Writer, numbers: Movable, new: Array, how: How, change: LowRank | None
+    writer: Writer, numbers: Known, new: Array, how: How, change: LowRank | None
 ) -> Choice:
     lines = [(False, False)]
     if min(numbers.shape) > 1:
@@ -67,17 +60,22 @@ def _best_activity(
     return min((_tried(writer, numbers, new, one, change) for one in hows), key=lambda c: c.cost)
 
 
-def _tried(
-    writer: Writer, numbers: Movable, new: Array, how: How, change: LowRank | None
-) -> Choice:
+def _tried(writer: Writer, numbers: Known, new: Array, how: How, change: LowRank | None) -> Choice:
     trial = writer.trial()
     side = Side(activity=_measured(numbers, new, how, change), change=change)
-    matrix.write(trial, numbers, how, side, new)
-    return Choice(cost=trial.cost, how=how, side=side)
+    matrix.code_side(trial, numbers.shape, how, side)
+    beside, chunks = trial.cost, list(matrix.chunks(*numbers.shape))
+    looked_at = chunks[:: max(1, len(chunks) // CHUNKS)]
+    for rows in looked_at:
+        part = matrix.part(how, side, rows, numbers.shape[1])
+        numbers.rows(rows).code(trial, part, new[rows])
+    cost = beside + (trial.cost - beside) * len(chunks) / len(looked_at)
+    return Choice(cost=cost, how=how, side=side)
 
 
-def _measured(numbers: Movable, new: Array, how: How, change: LowRank | None) -> Activity:
+def _measured(numbers: Known, new: Array, how: How, change: LowRank | None) -> Activity:
     nothing = Activity(rows=np.zeros(1, dtype=np.int64), columns=np.zeros(1, dtype=np.int64))
-    parts = matrix.parts(numbers.shape, how, Side(activity=nothing, change=change))
-    moved = [np.abs(numbers.rest(new[part.rows], part)) for part in parts]
-    return activity.measure(np.concatenate(moved), by_row=how.by_row, by_column=how.by_column)
+    side = Side(activity=nothing, change=change)
+    part = matrix.part(how, side, slice(0, numbers.shape[0]), numbers.shape[1])
+    moved = np.abs(numbers.rest(new, part))
+    return activity.measure(moved, by_row=how.by_row, by_column=how.by_column)

@@ -6,6 +6,7 @@ A :size:`Writer` is given numbers and gives them back; a :size:`Reader` finds th
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -49,7 +50,7 @@ class Writer:
         return _known(given)
 
     def _block(self, counts: Counts, contexts: Array, symbols: Array) -> None:
-        used, rows = np.unique(contexts, return_inverse=True)
+        used, rows = counts.used(contexts)
         widths = counts.widths(used)
         starts = np.cumsum(widths, axis=1) - widths
         known = np.minimum(symbols, counts.family.escape)
@@ -82,10 +83,9 @@ class Writer:
 class Reader:
     """Reads what a :size:`Writer` wrote."""
 
-    def __init__(self, words: bytes, plain: bytes, lanes: int) -> None:
+    def __init__(self, words: rans.Decoder, plain: plain_bits.BitReader) -> None:
         self._counts = {family: Counts(family) for family in FAMILIES}
-        self._words = rans.open_words(words, lanes)
-        self._plain = plain_bits.BitReader(plain)
+        self._words, self._plain = words, plain
 
     def symbols(self, family: Family, contexts: Array, given: Array | None = None) -> Array:  # noqa: ARG002  (a writer's)
         """Read symbols."""
@@ -99,7 +99,7 @@ class Reader:
         return found.reshape(contexts.shape)
 
     def _block(self, counts: Counts, contexts: Array) -> Array:
-        used, rows = np.unique(contexts, return_inverse=True)
+        used, rows = counts.used(contexts)
         tables = rans.Tables.of(counts.widths(used))
         symbols = self._words.decode(tables, rows).astype(np.int64)
         escaped = np.flatnonzero(symbols == counts.family.escape)
@@ -110,6 +110,21 @@ class Reader:
     def bits(self, lengths: Array, given: Array | None = None) -> Array:  # noqa: ARG002  (a writer's)
         """Read plain bits."""
         return self._plain.read(lengths.ravel()).reshape(lengths.shape)
+
+    def learned(self) -> dict[str, Array]:
+        """All that it remembers, to go on from here at another time."""
+        told = {f"counts{at}": counts.table for at, counts in enumerate(self._counts.values())}
+        seen = [counts.seen for counts in self._counts.values()]
+        places = [self._words.words.place, self._plain.data.place, self._plain.used, *seen]
+        return {**told, "states": self._words.states, "places": np.array(places)}
+
+    def go_on(self, learned: Mapping[str, Array]) -> None:
+        """Go on from where :meth:`learned` was asked."""
+        words, plain, used, *seen = (int(place) for place in learned["places"])
+        self._words.words.place, self._plain.data.place, self._plain.used = words, plain, used
+        self._words.states = learned["states"].astype(np.uint32)
+        for at, (counts, one) in enumerate(zip(self._counts.values(), seen, strict=True)):
+            counts.table, counts.seen = learned[f"counts{at}"].astype(np.int64), one
 
     def finish(self) -> None:
         """Check that all of it was read."""
@@ -130,8 +145,7 @@ def signed(coder: Coder, family: Family, contexts: Array, given: Array | None) -
         buckets, _, plain = magnitudes.split(np.abs(given))
         symbols = magnitudes.zigzag(np.where(given < 0, -buckets, buckets))
     symbols = magnitudes.unzigzag(coder.symbols(family, contexts, symbols))
-    buckets = np.abs(symbols)
-    found = magnitudes.join(buckets, coder.bits(magnitudes.lengths(buckets), plain))
+    found = _joined(coder, np.abs(symbols), plain)
     return np.where(symbols < 0, -found, found)
 
 
@@ -142,6 +156,16 @@ def unsigned(coder: Coder, family: Family, contexts: Array, given: Array | None)
         buckets, _, plain = magnitudes.split(np.abs(given))
         negative = (given < 0).astype(np.int64)
     buckets = coder.symbols(family, contexts, buckets)
-    found = magnitudes.join(buckets, coder.bits(magnitudes.lengths(buckets), plain))
+    found = _joined(coder, buckets, plain)
     negative = coder.bits((buckets > 0).astype(np.int64), negative)
     return np.where(negative > 0, -found, found)
+
+
+def _joined(coder: Coder, buckets: Array, plain: Array | None) -> Array:
+    """Magnitudes of their buckets, and of the plain bits of those that have any."""
+    found = buckets.copy()
+    large = np.nonzero(buckets >= magnitudes.EXACT)
+    lengths = magnitudes.lengths(buckets[large])
+    bits = coder.bits(lengths, None if plain is None else plain[large])
+    found[large] = magnitudes.join(buckets[large], bits)
+    return found

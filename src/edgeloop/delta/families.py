@@ -68,6 +68,15 @@ class Counts:
         """How many symbols are coded before the counts are looked at again."""
         return min(max(FIRST_BLOCK, self.seen), LARGEST_BLOCK)
 
+    def used(self, contexts: Array) -> tuple[Array, Array]:
+        """The different ones of ``contexts``, in their order, and which of them each is."""
+        there = np.zeros(self.family.sizes * self.family.variants, dtype=bool)
+        there[contexts] = True
+        found = np.flatnonzero(there)
+        numbers = np.empty(len(there), dtype=np.int64)
+        numbers[found] = np.arange(len(found))
+        return found, numbers[contexts]
+
     def widths(self, contexts: Array) -> Array:
         """``int64[n, symbols]`` for contexts ``size * variants + variant``; rows add up to TOTAL.
 

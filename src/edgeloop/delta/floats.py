@@ -71,11 +71,10 @@ class Layout:
         return np.where(numbers < 0, (-1 - numbers) | (self.magnitude + 1), numbers)
 
 
-LAYOUTS = (
-    Layout(name="float32", width=32, mantissa=23),
-    Layout(name="float16", width=16, mantissa=10),
-    Layout(name="bfloat16", width=16, mantissa=7),
-)
+FLOAT32 = Layout(name="float32", width=32, mantissa=23)
+FLOAT16 = Layout(name="float16", width=16, mantissa=10)
+BFLOAT16 = Layout(name="bfloat16", width=16, mantissa=7)
+LAYOUTS = (FLOAT32, FLOAT16, BFLOAT16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +89,10 @@ class Floats:
         """Rows and columns."""
         return self.old.shape[0], self.old.shape[1]
 
+    def rows(self, part: slice) -> Floats:
+        """Those of some rows."""
+        return Floats(old=self.old[part], layout=self.layout)
+
     def change(self, new: Array) -> Array:
         """How far each number moved."""
         return self.layout.values(new) - self.layout.values(self.old)
@@ -100,7 +103,7 @@ class Floats:
         return values - self.layout.values(self._near(part)) if part.predicted else values
 
     def code(self, coder: Coder, part: Part, given: Array | None) -> Array:
-        """Write or read the bit patterns of some rows."""
+        """Write or read the bit patterns."""
         return (self._by_steps if part.predicted else self._by_itself)(coder, part, given)
 
     def _by_steps(self, coder: Coder, part: Part, given: Array | None) -> Array:
@@ -137,7 +140,7 @@ class Floats:
 
     def _near(self, part: Part) -> Array:
         """The predicted bit patterns."""
-        old = self.old[part.rows]
+        old = self.old
         if isinstance(part.change, float):
             return old
         special = (old & self.layout.magnitude) >> self.layout.mantissa == 2 * self.layout.bias + 1

@@ -6,7 +6,7 @@ new scale, says which, and how near it was to the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,16 +20,34 @@ if TYPE_CHECKING:
     from edgeloop.types import Array
 
 
-@dataclass(frozen=True, kw_only=True)
-class Levels:
-    """``old`` is ``int64[rows, columns]``; levels lie from ``least`` to ``most``.
+ONE, ZERO = np.ones((1, 1)), np.zeros((1, 1))
 
-    A scale is ``float64[1, 1]``, ``[rows, 1]``, ``[1, columns]`` or ``[rows, columns]``.
+
+@dataclass(frozen=True, kw_only=True)
+class Affine:
+    """What levels stand for: ``level * scale + offset``.
+
+    Both are ``float64[1, 1]``, ``[rows, 1]``, ``[1, columns]`` or ``[rows, columns]``.
     """
 
+    scale: Array = field(default_factory=lambda: ONE)
+    offset: Array = field(default_factory=lambda: ZERO)
+
+    def rows(self, part: slice) -> Affine:
+        """Those of some rows."""
+        return Affine(scale=_lines(self.scale, part), offset=_lines(self.offset, part))
+
+
+AS_THEY_ARE = Affine()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """``old`` is ``int64[rows, columns]``; levels lie from ``least`` to ``most``."""
+
     old: Array
-    old_scale: Array
-    new_scale: Array
+    old_means: Affine
+    new_means: Affine
     least: int
     most: int
 
@@ -38,10 +56,15 @@ class Levels:
         """Rows and columns."""
         return self.old.shape[0], self.old.shape[1]
 
+    def rows(self, part: slice) -> Levels:
+        """Those of some rows."""
+        old, new = self.old_means.rows(part), self.new_means.rows(part)
+        return replace(self, old=self.old[part], old_means=old, new_means=new)
+
     def change(self, new: Array) -> Array:
         """How far each number moved, in real numbers."""
         with np.errstate(over="ignore", invalid="ignore"):
-            moved: Array = new * self.new_scale - self.old * self.old_scale
+            moved: Array = _real(new, self.new_means) - _real(self.old, self.old_means)
         return moved
 
     def rest(self, new: Array, part: Part) -> Array:
@@ -49,7 +72,7 @@ class Levels:
         return new - self._predicted(part)[0] if part.predicted else new
 
     def code(self, coder: Coder, part: Part, given: Array | None) -> Array:
-        """Write or read the levels of some rows."""
+        """Write or read the levels."""
         if not part.predicted:
             sizes = np.clip(part.sizes + DIRECT.one, 0, DIRECT.sizes - 1)
             return signed(coder, DIRECT, sizes, given)
@@ -61,14 +84,19 @@ class Levels:
     def _predicted(self, part: Part) -> tuple[Array, Array]:
         """The nearest level, and in which part of the way between two levels the number was."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            real = self.old[part.rows] * _of(self.old_scale, part) + part.change
-            real = np.nan_to_num(real / _of(self.new_scale, part))
+            real = _real(self.old, self.old_means) + part.change
+            real = np.nan_to_num((real - self.new_means.offset) / self.new_means.scale)
         real = np.clip(real, self.least, self.most)
         near = np.rint(real)
         nearness = np.clip(np.floor((real - near + 0.5) * LEVELS.variants), 0, LEVELS.variants - 1)
         return near.astype(np.int64), nearness.astype(np.int64)
 
 
-def _of(scale: Array, part: Part) -> Array:
-    """A scale's lines for some rows; one line is for all."""
-    return scale if len(scale) == 1 else scale[part.rows]
+def _real(levels: Array, means: Affine) -> Array:
+    real: Array = levels * means.scale + means.offset
+    return real
+
+
+def _lines(numbers: Array, part: slice) -> Array:
+    """One line is for all."""
+    return numbers if len(numbers) == 1 else numbers[part]

@@ -1,4 +1,4 @@
-"""One tensor as rows and columns: predicted from the old one, the rest coded by expected size.
+"""Numbers in rows and columns: what is told of all of them, then of some rows.
 
 The same lines write and read. What a reader knows before a number is coded is all that may steer
 how it is coded: the old tensor, the activity, the factors, and what was coded before.
@@ -47,35 +47,57 @@ class Side:
 
 
 class Numbers(Protocol):
-    """How the numbers of one kind are predicted and coded, some rows at a time.
+    """How the numbers of one kind are predicted and coded.
 
     What a part's ``change`` says is in the numbers' own unit.
     """
 
-    shape: tuple[int, int]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
 
     def code(self, coder: Coder, part: Part, given: Array | None) -> Array:
-        """Write or read some rows; ``given`` are their new numbers, where they are known."""
+        """Write or read; ``given`` are the new numbers, where they are known."""
+
+
+class Known(Numbers, Protocol):
+    """Numbers of a tensor that is in memory as a whole."""
+
+    def rows(self, part: slice) -> Known:
+        """Those of some rows."""
+
+    def change(self, new: Array) -> Array:
+        """How far each number moved: ``float64[rows, columns]``."""
+
+    def rest(self, new: Array, part: Part) -> Array:
+        """What prediction leaves of the new numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Some rows of a tensor: which, how, their expected sizes in half octaves, their change."""
+    """What is known of some rows: their expected sizes in half octaves, and their change."""
 
-    rows: slice
     predicted: bool
     sizes: Array  # int64[rows, columns]
     change: Array | float
 
 
-def parts(shape: tuple[int, int], how: How, side: Side) -> Iterator[Part]:
-    """Rows, so many at a time that they hold about CHUNK numbers."""
-    step = max(1, CHUNK // max(1, shape[1]))
-    for first in range(0, shape[0], step):
-        last = min(first + step, shape[0])
-        sizes = np.broadcast_to(side.activity.of_rows(first, last), (last - first, shape[1]))
-        change = 0.0 if side.change is None else side.change.of_rows(first, last)
-        yield Part(rows=slice(first, last), predicted=how.predicted, sizes=sizes, change=change)
+def part(how: How, side: Side, rows: slice, columns: int) -> Part:
+    """What ``side`` says of some rows."""
+    told = side.activity.of_rows(rows.start, rows.stop)
+    change = None if side.change is None else side.change.of_rows(rows.start, rows.stop)
+    return Part(
+        predicted=how.predicted,
+        sizes=np.broadcast_to(told, (rows.stop - rows.start, columns)),
+        change=0.0 if change is None else change,
+    )
+
+
+def chunks(rows: int, numbers: int) -> Iterator[slice]:
+    """Rows of so many ``numbers``, as many at a time as hold about CHUNK of them."""
+    step = max(1, CHUNK // max(1, numbers))
+    for first in range(0, rows, step):
+        yield slice(first, min(first + step, rows))
 
 
 def code_side(coder: Coder, shape: tuple[int, int], how: How, given: Side | None) -> Side:
@@ -88,17 +110,3 @@ def code_side(coder: Coder, shape: tuple[int, int], how: How, given: Side | None
             coder, shape, how.rank, how.exponent, None if given is None else given.change
         )
     return Side(activity=told, change=change)
-
-
-def write(coder: Coder, numbers: Numbers, how: How, side: Side, new: Array) -> None:
-    """Write ``new``, ``int64[rows, columns]``."""
-    side = code_side(coder, numbers.shape, how, side)
-    for part in parts(numbers.shape, how, side):
-        numbers.code(coder, part, new[part.rows])
-
-
-def read(coder: Coder, numbers: Numbers, how: How) -> Iterator[Array]:
-    """The new numbers, ``int64[some rows, columns]`` at a time."""
-    side = code_side(coder, numbers.shape, how, None)
-    for part in parts(numbers.shape, how, side):
-        yield numbers.code(coder, part, None)

@@ -9,6 +9,7 @@ import numpy as np
 from edgeloop.errors import DeltaError
 
 if TYPE_CHECKING:
+    from edgeloop.delta.sections import Window
     from edgeloop.types import Array
 
 WIDEST = 40
@@ -23,11 +24,10 @@ def pack(numbers: Array, lengths: Array) -> bytes:
 
 
 class BitReader:
-    """Reads what :func:`pack` wrote."""
+    """Reads what :func:`pack` wrote. ``used`` bits of the next byte were read."""
 
-    def __init__(self, data: bytes, place: int = 0) -> None:
-        self._data = np.frombuffer(data, dtype=np.uint8)
-        self.place = place  # in bits
+    def __init__(self, data: Window, used: int = 0) -> None:
+        self.data, self.used = data, used
 
     def read(self, lengths: Array) -> Array:
         """``int64[n]`` numbers of ``lengths[i]`` bits each.
@@ -35,13 +35,14 @@ class BitReader:
         Raises:
             DeltaError: the bits end too early.
         """
-        count = int(lengths.sum())
-        first, last = self.place // 8, -(-(self.place + count) // 8)
-        if last > len(self._data):
+        end = self.used + int(lengths.sum())
+        found = np.frombuffer(self.data.peek(-(-end // 8)), dtype=np.uint8)
+        if 8 * len(found) < end:
             raise _broken("must hold as many plain bits as its symbols take")
-        bits = np.unpackbits(self._data[first:last], bitorder="little")[self.place % 8 :]
-        self.place += count
-        return _join(bits[:count], lengths)
+        bits = np.unpackbits(found, bitorder="little")[self.used : end]
+        self.data.take(end // 8)
+        self.used = end % 8
+        return _join(bits, lengths)
 
     def finish(self) -> None:
         """Check that everything was read, and that what fills the last byte is 0.
@@ -49,8 +50,7 @@ class BitReader:
         Raises:
             DeltaError: it is not so.
         """
-        left = 8 * len(self._data) - self.place
-        if left >= 8 or (left and self._data[-1] >> (8 - left)):
+        if self.data.left != bool(self.used) or (self.used and self.data.take(1)[0] >> self.used):
             raise _broken("must end where its plain bits end")
 
 

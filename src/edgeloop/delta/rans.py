@@ -7,7 +7,7 @@ Duda, "Asymmetric numeral systems" (arXiv:1311.2540); many states side by side a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from edgeloop.errors import DeltaError
 
 if TYPE_CHECKING:
+    from edgeloop.delta.sections import Window
     from edgeloop.types import Array
 
 PRECISION = 12  # bits of a frequency
@@ -52,11 +53,10 @@ def encode(parts: list[Coded], lanes: int) -> bytes:
 
 @dataclass
 class Decoder:
-    """Reads what :func:`encode` wrote. ``states`` and ``place`` are all that it remembers."""
+    """Reads what :func:`encode` wrote. ``states`` and the words' place are all it remembers."""
 
-    words: Array  # uint16
+    words: Window
     states: Array  # uint32[lanes]
-    place: int = field(default=0)
 
     def decode(self, tables: Tables, rows: Array) -> Array:
         """``uint16[n]`` symbols; ``rows[i]`` says which of the tables symbol ``i`` is coded by.
@@ -66,6 +66,7 @@ class Decoder:
         """
         lanes, offsets = len(self.states), rows.astype(np.uint32) << PRECISION
         symbols = np.empty(len(rows), dtype=np.uint16)
+        ahead, taken = self._ahead(len(rows)), 0
         for first in range(0, len(rows), lanes):
             offset = offsets[first : first + lanes]
             now = self.states[: len(offset)]
@@ -75,17 +76,19 @@ class Decoder:
             now >>= PRECISION
             now *= both >> 16
             now += both & 0xFFFF
-            self._refill(now)
+            low = np.flatnonzero(now < LOWEST)
+            words = ahead[taken : taken + len(low)]
+            if len(words) < len(low):
+                raise _broken("must hold as many words as its symbols take")
+            now[low] = (now[low] << 16) | words
+            taken += len(low)
+        self.words.take(2 * taken)
         return symbols
 
-    def _refill(self, states: Array) -> None:
-        """Give each state that ran low its next word, in the order of the lanes."""
-        low = np.flatnonzero(states < LOWEST)
-        taken = self.words[self.place : self.place + len(low)]
-        if len(taken) < len(low):
-            raise _broken("must hold as many words as its symbols take")
-        states[low] = (states[low] << 16) | taken
-        self.place += len(low)
+    def _ahead(self, count: int) -> Array:
+        """The next words, one for each symbol at most: states take them in their order."""
+        data = self.words.peek(2 * count)
+        return np.frombuffer(data, dtype="<u2", count=len(data) // 2)
 
     def finish(self) -> None:
         """Check that everything was read, to the last bit.
@@ -93,7 +96,7 @@ class Decoder:
         Raises:
             DeltaError: words are left, or a state is not the one that encoding began with.
         """
-        if self.place != len(self.words) or bool(np.any(self.states != LOWEST)):
+        if self.words.left or bool(np.any(self.states != LOWEST)):
             raise _broken("must end where its symbols end")
 
 
@@ -122,18 +125,19 @@ class Tables:
         )
 
 
-def open_words(data: bytes, lanes: int) -> Decoder:
+def open_words(words: Window, lanes: int) -> Decoder:
     """The decoder of what :func:`encode` gave.
 
     Raises:
-        DeltaError: too short for its states, a state is too small, or half a word is left.
+        DeltaError: too short for its states, or a state is too small.
     """
-    if len(data) < 4 * lanes or len(data) % 2:
-        raise DeltaError("delta", f"must hold {lanes} states and whole words", got=len(data))
-    states = np.frombuffer(data, dtype="<u4", count=lanes).astype(np.uint32)
+    data = words.take(4 * lanes)
+    if len(data) < 4 * lanes:
+        raise DeltaError("delta", f"must hold {lanes} states", got=len(data))
+    states = np.frombuffer(data, dtype="<u4").astype(np.uint32)
     if bool(np.any(states < LOWEST)):
         raise DeltaError("delta", f"must have states of {LOWEST} or more", got=int(states.min()))
-    return Decoder(words=np.frombuffer(data, dtype="<u2", offset=4 * lanes), states=states)
+    return Decoder(words=words, states=states)
 
 
 def _broken(rule: str) -> DeltaError:
