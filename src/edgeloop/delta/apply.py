@@ -7,11 +7,12 @@ old files are only read. See decode.py for the bytes.
 from __future__ import annotations
 
 import fcntl
+import io
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from edgeloop.delta.header import Header
 
+T = TypeVar("T")
 SPARE = 1 << 20  # bytes that stay free, for these notes
 UNFINISHED = "partial"
 
@@ -80,18 +82,31 @@ def apply(
             durable.settle(partial, path)
 
 
+def apply_bytes(old: Sequence[bytes], delta: bytes) -> list[bytes]:
+    """The new files, all in memory. ``old`` are in the order of the delta's header.
+
+    Raises:
+        DeltaError: the delta is broken or made from other files.
+    """
+
+    def fetch(offset: int, count: int) -> bytes:
+        return delta[offset : offset + count]
+
+    told = header.read(fetch, len(delta))
+    used = [io.BytesIO(data) for data in _paired("old", old if told.old else (), told.old)]
+    before = Places(used, [len(data) for data in old[: len(used)]])
+    made = [io.BytesIO(bytes(one.size)) for one in told.new]
+    after = Places(made, [one.size for one in told.new])
+    for _ in Decoding(told, fetch, before, after).run():
+        pass
+    return [file.getvalue() for file in made]
+
+
 def _run(work: Decoding, notes: _Notes) -> None:
     """Go on from where it was; what cannot become whole is taken away."""
     try:
-        work.check_old()
-        done = notes.read()
-        if done is None:
-            for file, size in zip(work.new.files, work.new.sizes, strict=True):
-                file.truncate(size)
-            work.edit()
-        for progress in work.tensors(done):
+        for progress in work.run(notes.read()):
             notes.write(progress)
-        work.check_new()
     except DeltaError:
         notes.forget()
         for partial in notes.partials:
@@ -130,10 +145,10 @@ class _Notes:
         self._path.unlink(missing_ok=True)
 
 
-def _paired(side: str, paths: Sequence[Path], told: Sequence[header.File]) -> Sequence[Path]:
-    if len(paths) != len(told):
-        raise DeltaError("delta", f"must be applied to {len(told)} {side} files", got=len(paths))
-    return paths
+def _paired(side: str, given: Sequence[T], told: Sequence[header.File]) -> Sequence[T]:
+    if len(given) != len(told):
+        raise DeltaError("delta", f"must be applied to {len(told)} {side} files", got=len(given))
+    return given
 
 
 def _check_room(made: Sequence[Path], told: Header) -> None:

@@ -49,6 +49,21 @@ class Decoding:
     new: Places
     came: Callable[[int], None] = field(default=lambda _count: None)  # told of new bytes
 
+    def run(self, start: Progress | None = None) -> Iterator[Progress]:
+        """All of it, or what is left behind ``start``; say now and then how far it is.
+
+        Raises:
+            DeltaError: the delta is broken, or made from other files.
+            OSError: a file cannot be read or written.
+        """
+        self.check_old()
+        if start is None:
+            for file, size in zip(self.new.files, self.new.sizes, strict=True):
+                file.truncate(size)
+            self.edit()
+        yield from self.tensors(start)
+        self.check_new()
+
     def check_old(self) -> None:
         """Read the old files once.
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from edgeloop.types import Array
 
 SEARCHED = 1 << 26  # bytes in which tensors are looked for as bytes too, to see what is shorter
-LANE = 256  # bytes of words for each lane: its state costs two of them
+LANE = 512  # bytes of words for each lane: its state costs two of them
 
 
 @dataclass(frozen=True, kw_only=True)

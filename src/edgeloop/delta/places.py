@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from edgeloop.errors import DeltaError
 
-if TYPE_CHECKING:
-    from io import RawIOBase
-
-
 WHOLE = "Take the whole files instead"
+
+
+class File(Protocol):
+    """What is asked of an open file; one in memory will do."""
+
+    def seek(self, place: int, /) -> int:
+        """Go to a place."""
+
+    def read(self, count: int, /) -> bytes | None:
+        """Up to so many bytes from there."""
+
+    def write(self, data: memoryview, /) -> int | None:
+        """Write from there; how many bytes were taken."""
+
+    def truncate(self, size: int, /) -> int:
+        """Make it so long; what is new is zeros."""
 
 
 @dataclass(frozen=True)
 class Places:
     """Open files of the given ``sizes``; a place counts through all of them."""
 
-    files: Sequence[RawIOBase]
+    files: Sequence[File]
     sizes: Sequence[int]
 
     @property
@@ -61,7 +73,7 @@ class Places:
                 done = file.write(left[:length]) or 0
                 left, length = left[done:], length - done
 
-    def _pieces(self, place: int, count: int) -> Iterator[tuple[RawIOBase, int, int]]:
+    def _pieces(self, place: int, count: int) -> Iterator[tuple[File, int, int]]:
         """File, offset in it, length."""
         if place < 0 or count < 0 or place + count > self.size:
             raise DeltaError("delta", f"must stay within {self.size} bytes", got=place + count)
