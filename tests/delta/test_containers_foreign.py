@@ -116,10 +116,11 @@ def f32(shape, first, last):
         {"w": f32([True], 0, 4)},
         {"w": {"dtype": ["F32"], "shape": {}, "data_offsets": None}},
         {"w": 7},
-        b"{" + b'"w":[' * 100_000,
+        {"w": f32([1] * 17, 0, 4)},
+        b'{"w":' + b"[" * 100_000,
         b"{\xff}",
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_a_safetensors_header_that_lies_has_no_tensors(header):
     assert find(memoryview(safetensors_file(header))) == []
@@ -132,8 +133,8 @@ def test_of_tensors_that_overlap_the_first_is_kept():
 
 
 def test_scales_and_zero_points_that_are_not_known_before_their_tensor_are_left_out():
-    def levels(name, offset, scales, zeros=None):
-        told = Scales(offset=scales, count=1, axis=None, zeros=zeros)
+    def levels(name, offset, scales, zeros=None, count=1, axis=None):
+        told = Scales(offset=scales, count=count, axis=axis, zeros=zeros)
         return Span(name=name, offset=offset, size=8, form="int8", shape=(8,), scales=told)
 
     def plain(name, offset, count):
@@ -148,9 +149,12 @@ def test_scales_and_zero_points_that_are_not_known_before_their_tensor_are_left_
         plain("many", 36, 2),
         levels("in a part", 45, 36),
         levels("between", 53, 61, zeros=65),
-        levels("outside", 66, 73),
+        levels("outside", 66, 149),
+        levels("too few", 74, 82, count=2, axis=0),
+        levels("no such axis", 90, 98, count=8, axis=1),
+        levels("zeros with scales", 134, 100, zeros=28, count=8, axis=0),
     ]
-    found = {one.name: one.scales for one in containers._sound(told, 76)}
+    found = {one.name: one.scales for one in containers._sound(told, 150)}
     assert len(found) == len(told)
     assert [name for name, one in found.items() if one] == ["of a tensor", "between"]
 
@@ -171,7 +175,13 @@ def round_and_round(many):
     for _ in range(many):
         builder.PrependUOffsetTRelative(graph)
     graphs = builder.EndVector()
+    tfl.BufferStart(builder)
+    empty = tfl.BufferEnd(builder)
+    tfl.ModelStartBuffersVector(builder, 1)
+    builder.PrependUOffsetTRelative(empty)
+    buffers = builder.EndVector()
     tfl.ModelStart(builder)
+    tfl.ModelAddBuffers(builder, buffers)
     tfl.ModelAddSubgraphs(builder, graphs)
     builder.Finish(tfl.ModelEnd(builder), b"TFL3")
     return memoryview(bytes(builder.Output()))

@@ -6,18 +6,21 @@ is said. Anything else is a finding.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from tests.delta import tiny_models
 from tests.hostile import test_parsers as good
 
 from edgeloop import arrayfiles
@@ -25,6 +28,9 @@ from edgeloop.agent import first_root, invitation, oip, settings
 from edgeloop.agent.loaded import Loaded
 from edgeloop.agent.slots import Slots
 from edgeloop.agent.states import Ledger
+from edgeloop.delta import containers, header
+from edgeloop.delta.apply import apply_bytes
+from edgeloop.delta.create import create_bytes
 from edgeloop.errors import EdgeloopError, UnreachableError
 from edgeloop.protocol import keys, messages, signatures
 from edgeloop.release import seen
@@ -67,7 +73,9 @@ class Target:
 
 def targets(folder: Path) -> dict[str, Target]:
     """All, by name; ``folder`` is theirs to write in."""
-    return {**_of_releases(folder), **_of_devices(folder), **_of_the_wire(folder)}
+    return {
+        **_of_releases(folder), **_of_devices(folder), **_of_the_wire(folder), **_of_deltas(),
+    }  # fmt: skip
 
 
 def _of_releases(folder: Path) -> dict[str, Target]:
@@ -179,6 +187,45 @@ def _metadata(folder: Path) -> dict[str, Target]:
         "metadata": Target(read=read, seeds=tuple(seeds)),
         "first_root": Target(read=first_root.check, seeds=(root,)),
     }
+
+
+def _of_deltas() -> dict[str, Target]:
+    """Deltas behind their digest, which is mended here; and what deltas are made of."""
+    old, deltas = _deltas()
+    begin = len(header.MAGIC) + header.CHECKED
+
+    def applied(data: bytes) -> object:
+        digest = hashlib.sha256(data).digest()[: header.CHECKED]
+        return apply_bytes([old], header.MAGIC + digest + data, most=1 << 16)
+
+    return {
+        "delta": Target(read=applied, seeds=tuple(one[begin:] for one in deltas)),
+        "containers": Target(
+            read=lambda d: containers.find(memoryview(d)), declared=(),
+            seeds=(old, good.onnx_file(), good.WHOLE, *_tflite()),
+        ),
+    }  # fmt: skip
+
+
+@cache
+def _deltas() -> tuple[bytes, tuple[bytes, ...]]:
+    """An old file, and deltas of it: of tensors of each kind, and of bytes alone."""
+    chance = np.random.default_rng(8)
+    levels, reals = chance.integers(-90, 90, (48, 48)), chance.normal(0, 1, (16, 16))
+    files = []
+    for moved in (0, 1):
+        near = reals + moved * chance.normal(0, 1e-4, reals.shape)
+        steps = levels + moved * (chance.random(levels.shape) < 0.05)
+        model = {
+            "levels": ("int8", levels.shape, steps.astype(np.int8).tobytes()),
+            "levels_scale": ("float32", (48,), np.full(48, 0.1 + moved, np.float32).tobytes()),
+            "reals": ("float32", reals.shape, near.astype(np.float32).tobytes()),
+            "halves": ("float16", reals.shape, near.astype(np.float16).tobytes()),
+        }
+        files.append(tiny_models.safetensors(model))
+    old, new = files
+    others = (new, old[100:] + b"more", b"something else")
+    return old, tuple(create_bytes([old], [other]).data for other in others)
 
 
 def _file(folder: Path, data: bytes) -> Path:

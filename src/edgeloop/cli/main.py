@@ -36,6 +36,7 @@ COMMANDS = (
     "agent",
     "watch",
     "report",
+    "delta",
     "doctor",
 )
 

@@ -10,6 +10,7 @@ import numpy as np
 from edgeloop.delta import activity, low_rank, matrix
 from edgeloop.delta.activity import Activity
 from edgeloop.delta.matrix import How, Known, Side
+from edgeloop.delta.plan import MOST_FACTORS, MOST_LINES, MOST_STRIDE
 
 if TYPE_CHECKING:
     from edgeloop.delta.coder import Writer
@@ -38,8 +39,11 @@ def best(writer: Writer, numbers: Known, new: Array, *, alone: bool = False) -> 
         return itself
     plain = _best_activity(writer, numbers, new, How(), None)
     tried = [plain, itself]
+    if 1 < (stride := numbers.stride(new)) <= MOST_STRIDE:
+        tried.append(_best_activity(writer, numbers, new, How(stride=stride), None))
     if min(numbers.shape) >= NARROWEST:
-        ranks = tuple(rank for rank in RANKS if rank * THICKEST < min(numbers.shape))
+        most = min(min(numbers.shape) / THICKEST, MOST_FACTORS / sum(numbers.shape))
+        ranks = tuple(rank for rank in RANKS if rank < most)
         for change in low_rank.fit(numbers.change(new), ranks):
             how = replace(plain.how, rank=change.left.shape[1], exponent=change.exponent)
             tried.append(_tried(writer, numbers, new, how, change))
@@ -55,7 +59,8 @@ def _best_activity(
 ) -> Choice:
     lines = [(False, False)]
     if min(numbers.shape) > 1:
-        lines += [(True, False), (False, True), (True, True)]
+        lines.append((False, True))
+        lines += [(True, False), (True, True)] if numbers.shape[0] <= MOST_LINES else []
     hows = [replace(how, by_row=row, by_column=column) for row, column in lines]
     return min((_tried(writer, numbers, new, one, change) for one in hows), key=lambda c: c.cost)
 

@@ -68,6 +68,11 @@ class Writer:
         self.cost += float(lengths.sum())
         return _known(given)
 
+    @property
+    def length(self) -> int:
+        """How many symbols were written, but for plain bits."""
+        return sum(len(part.widths) for part in self._parts)
+
     def trial(self) -> Writer:
         """A writer that has learned what this one has, to see what something would cost."""
         return Writer(copy.deepcopy(self._counts))

@@ -34,6 +34,6 @@ def create(old: Sequence[Path], new: Sequence[Path], out: Path) -> Made:
 def create_bytes(old: Sequence[bytes], new: Sequence[bytes]) -> Made:
     """As :func:`create`, all in memory."""
     made = encode.made(old, new)
-    if apply_bytes(old, made.data) != list(new):
+    if apply_bytes(old, made.data, sum(map(len, new))) != list(new):
         raise DeltaError("delta", "must give the new files", todo="Tell us; send the whole files")
     return made

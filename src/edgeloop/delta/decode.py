@@ -82,14 +82,13 @@ class Decoding:
 
     def edit(self) -> None:
         """Write all that is no tensor."""
-        spans = np.array(
-            [(one.old, one.old_end, one.new, one.end) for one in self._plan()],
-            dtype=np.int64,
-        ).reshape(-1, 4)
+        spans = self._spans()
         literals, differences = self._stream("literals"), self._stream("differences")
         stream = self._stream("edits")
         before = Gaps.between(spans[:, :2], self.old.size)
         after, place = Gaps.between(spans[:, 2:], self.new.size), 0
+        if after.size + int((spans[:, 3] - spans[:, 2]).sum()) != self.new.size:
+            raise _overlapping()
         for edit in edits.read(stream, after.size):
             if edit.kind in {COPY, ADD}:
                 pieces = before.pieces(edit.old, edit.length)
@@ -137,10 +136,28 @@ class Decoding:
                 )  # fmt: skip
 
     def _plan(self) -> Iterator[Entry]:
-        stream = self._stream("plan")
+        stream, told = self._stream("plan"), 0
         if self.header.sections["plan"].size:
-            yield from plan.read(Unpacker(stream.take))
+            for entry in plan.read(Unpacker(stream.take)):
+                self._check_places(entry)
+                told += entry.size
+                if told > self.new.size:
+                    raise _overlapping()
+                yield entry
         stream.finish()
+
+    def _check_places(self, entry: Entry) -> None:
+        within = entry.alone or 0 <= entry.old <= entry.old_end <= self.old.size
+        if not within or not 0 <= entry.new <= entry.end <= self.new.size:
+            raise DeltaError("delta", "must have its tensors within the old and the new files")
+
+    def _spans(self) -> Array:
+        """Where the tensors begin and end in old and new files, ``int64[n, 4]``."""
+        found = (
+            (0, 0, one.new, one.end) if one.alone else (one.old, one.old_end, one.new, one.end)
+            for one in self._plan()
+        )  # fmt: skip
+        return np.fromiter(found, dtype=(np.int64, 4))
 
     def _stream(self, name: str) -> Stream:
         return Stream(self.fetch, self.header.sections[name])
@@ -168,6 +185,10 @@ class Decoding:
             self.new.write(at, data[done : done + length])
             done += length
         self.came(done)
+
+
+def _overlapping() -> DeltaError:
+    return DeltaError("delta", "must have no tensors that overlap in the new files")
 
 
 def _added(data: bytes, differences: bytes) -> bytes:

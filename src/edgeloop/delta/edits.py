@@ -47,6 +47,7 @@ class Gaps:
         Raises:
             DeltaError: one goes beyond the file.
         """
+        spans = spans[spans[:, 0] != spans[:, 1]]
         order = spans[np.argsort(spans[:, 0], kind="stable")]
         reached = np.maximum.accumulate(np.append(0, order[:, 1]))
         if len(order) and not 0 <= order[0, 0] <= reached[-1] <= size:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from edgeloop.types import Array
 
 SEARCHED = 1 << 26  # bytes in which tensors are looked for as bytes too, to see what is shorter
-LANE = 512  # bytes of words for each lane: its state costs two of them
+ENTRY = 10  # bytes that an entry of the plan takes, about
+TURNS = 1 << 14  # symbols of a lane at most: a reader takes as long for one as for a thousand
+LANE = 1024  # bytes of words for each lane: its state costs two of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ class _Tensors:
             self._before.spans, memoryview(self._before.data),
             self._after.spans, memoryview(self._after.data),
         )  # fmt: skip
-        scaling = {span.scales.offset for span in self._after.spans if span.scales}
+        scaling = {place for span in self._after.spans for place in _scaled_by(span)}
         for new, old in sorted(found, key=lambda pair: pair[0].offset not in scaling):
             self._tell(new, old)
         return _assembled(self._before, self._after, self._told)
@@ -132,9 +134,13 @@ class _Tensors:
         grid, writer = entry.grid, self._told.writer
         new = _raw(self._after, entry.new, entry)
         old = np.zeros_like(new) if alone else _raw(self._before, entry.old, entry)
-        means = scales.means(entry, self._before.bytes, self._after.bytes)
-        choices = _choices(writer, grid, grid.unpack(old), grid.unpack(new), means, alone=alone)
-        if sum(one.cost for one in choices) >= 8 * entry.size:
+        choices, means = self._choices(entry, old, new, alone=alone)
+        if entry.scaling is not None:  # a scale may have moved while the levels have not
+            plain = replace(entry, scaling=None)
+            others, ones = self._choices(plain, old, new, alone=alone)
+            if _cost(others) < _cost(choices):
+                entry, choices, means = plain, others, ones
+        if _cost(choices) >= 8 * (entry.size - ENTRY):
             return
         told = [Told(how=one.how, side=one.side) for one in choices]
         entry = replace(entry, hows=tuple(one.how for one in choices))
@@ -143,21 +149,37 @@ class _Tensors:
         deque(code(writer, grid, told, lambda rows: old[rows], means, lambda rows: new[rows]), 0)
         self._told.entries.append(entry)
 
+    def _choices(
+        self, entry: Entry, old: Array, new: Array, *, alone: bool
+    ) -> tuple[list[Choice], Callable[[slice], Means]]:
+        """How each field is best told, and what the levels stand for."""
+        means = scales.means(entry, self._before.bytes, self._after.bytes)
+        grid, every = entry.grid, means(slice(0, entry.grid.rows))
+        before, after = grid.unpack(old), grid.unpack(new)
+        numbers = [grid.numbers(at, before, after, every) for at in range(len(after))]
+        writer = self._told.writer
+        return [
+            choose.best(writer, one, wanted, alone=alone)
+            for one, wanted in zip(numbers, after, strict=True)
+        ], means
+
+
+def _scaled_by(span: Span) -> tuple[int, ...]:
+    """Where what its levels stand for lies: that is told first."""
+    scales = span.scales
+    if scales is None:
+        return ()
+    return (scales.offset,) if scales.zeros is None else (scales.offset, scales.zeros)
+
 
 def _raw(files: Files, place: int, entry: Entry) -> Array:
     raw = np.frombuffer(files.bytes(place, entry.size), dtype=np.uint8)
     return raw.reshape(entry.grid.rows, entry.grid.row_bytes)
 
 
-def _choices(
-    writer: Writer, grid: Grid, old: list[Array], new: list[Array],
-    means: Callable[[slice], Means], *, alone: bool,
-) -> list[Choice]:  # fmt: skip
-    every = means(slice(0, grid.rows))
-    return [
-        choose.best(writer, grid.numbers(index, old, new, every), new[index], alone=alone)
-        for index in range(len(new))
-    ]
+def _cost(choices: Sequence[Choice]) -> float:
+    """In bits."""
+    return sum(one.cost for one in choices)
 
 
 def entries(new: Span, old: Span | None) -> Iterator[Entry]:
@@ -222,7 +244,8 @@ def _assembled(before: Files, after: Files, told: _Told) -> Made:
     """A delta of tensors, and of all that they leave over."""
     rest = _rest(before, after, told)
     bits = told.writer.cost
-    lanes = min(MOST_LANES, int(bits / 8 / LANE) + 1) if told.entries else 0
+    lanes = max(int(bits / 8 / LANE), told.writer.length // TURNS) + 1 if told.entries else 0
+    lanes = min(lanes, MOST_LANES)
     words, plain = told.writer.finish(lanes)
     packed = (
         plan.written(told.entries) if told.entries else b"",

@@ -102,6 +102,10 @@ class Floats:
         values = self.layout.values(new)
         return values - self.layout.values(self._near(part)) if part.predicted else values
 
+    def stride(self, new: Array) -> int:  # noqa: ARG002  (levels alone have one)
+        """One."""
+        return 1
+
     def code(self, coder: Coder, part: Part, given: Array | None) -> Array:
         """Write or read the bit patterns."""
         return (self._by_steps if part.predicted else self._by_itself)(coder, part, given)

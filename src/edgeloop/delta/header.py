@@ -33,6 +33,7 @@ CHECKED = 8  # bytes of the digest of what follows
 KNOWN = 8  # bytes of an old file's digest: they tell files apart, they prove nothing
 DIGEST = 32
 MOST_FILES = 1 << 12
+MOST_BYTES = 1 << 48  # of a file; those of all are less than 2**63
 PACKED = ("plan", "edits", "literals", "differences")
 CODED = ("words", "bits")
 
@@ -88,6 +89,8 @@ def read(fetch: Fetch, size: int) -> Header:
     old = _files(unpacker, KNOWN)
     new = _files(unpacker, DIGEST)
     found = {name: _section(unpacker, packed=name in PACKED) for name in (*PACKED, *CODED)}
+    if not new or (found["plan"].size and not lanes):
+        raise DeltaError("delta", "must make a file, and have lanes for its tensors")
     place, sections = window.place, {}
     for name, section in found.items():
         sections[name] = replace(section, offset=place)
@@ -100,6 +103,8 @@ def read(fetch: Fetch, size: int) -> Header:
 def _check(window: Window) -> bytes:
     """The digest of it all, before anything of it is believed."""
     magic, told = window.take(len(MAGIC)), window.take(CHECKED)
+    if len(told) < CHECKED and MAGIC.startswith(magic):
+        raise _cut_short()
     if magic[:3] != MAGIC[:3]:
         raise DeltaError("delta", 'must begin with "ELD"', got=magic[:3].hex())
     if magic != MAGIC:
@@ -116,13 +121,19 @@ def _check(window: Window) -> bytes:
 def _taken(window: Window, count: int) -> bytes:
     data = window.take(count)
     if len(data) < count:
-        raise DeltaError("delta", "must not end within its header")
+        raise _cut_short()
     return data
+
+
+def _cut_short() -> DeltaError:
+    return DeltaError("delta", "must not end within its header", todo="Fetch it again")
 
 
 def _files(unpacker: Unpacker, digest: int) -> tuple[File, ...]:
     count = unpacker.number(MOST_FILES)
-    return tuple(File(size=unpacker.number(), sha256=unpacker.take(digest)) for _ in range(count))
+    return tuple(
+        File(size=unpacker.number(MOST_BYTES), sha256=unpacker.take(digest)) for _ in range(count)
+    )
 
 
 def _write_method(packer: Packer, section: Section) -> None:

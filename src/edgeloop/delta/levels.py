@@ -69,7 +69,14 @@ class Levels:
 
     def rest(self, new: Array, part: Part) -> Array:
         """What prediction leaves to code."""
-        return new - self._predicted(part)[0] if part.predicted else new
+        if not part.predicted:
+            return new
+        steps: Array = (new - self._predicted(part)[0]) // part.stride
+        return steps
+
+    def stride(self, new: Array) -> int:
+        """The largest step of which all that prediction leaves are multiples; 1 at least."""
+        return max(1, int(np.gcd.reduce(new - self._near(0.0), axis=None)))
 
     def code(self, coder: Coder, part: Part, given: Array | None) -> Array:
         """Write or read the levels."""
@@ -79,17 +86,26 @@ class Levels:
         near, nearness = self._predicted(part)
         sizes = np.clip(part.sizes + LEVELS.one, 0, LEVELS.sizes - 1)
         contexts = sizes * LEVELS.variants + nearness
-        return near + signed(coder, LEVELS, contexts, None if given is None else given - near)
+        steps = None if given is None else (given - near) // part.stride
+        found: Array = near + part.stride * signed(coder, LEVELS, contexts, steps)
+        return found
 
     def _predicted(self, part: Part) -> tuple[Array, Array]:
         """The nearest level, and in which part of the way between two levels the number was."""
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            real = _real(self.old, self.old_means) + part.change
-            real = np.nan_to_num((real - self.new_means.offset) / self.new_means.scale)
-        real = np.clip(real, self.least, self.most)
+        real = self._on_new_scale(part.change)
         near = np.rint(real)
         nearness = np.clip(np.floor((real - near + 0.5) * LEVELS.variants), 0, LEVELS.variants - 1)
         return near.astype(np.int64), nearness.astype(np.int64)
+
+    def _near(self, change: float) -> Array:
+        near: Array = np.rint(self._on_new_scale(change)).astype(np.int64)
+        return near
+
+    def _on_new_scale(self, change: Array | float) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            real = _real(self.old, self.old_means) + change
+            real = np.nan_to_num((real - self.new_means.offset) / self.new_means.scale)
+        return np.clip(real, self.least, self.most)
 
 
 def _real(levels: Array, means: Affine) -> Array:

@@ -28,7 +28,8 @@ class How:
     """What is told of a tensor beside its numbers.
 
     ``predicted`` from the old one, or coded by itself. ``by_row`` and ``by_column``: whether the
-    activity has a line for each, or one for all. ``rank`` of the learned change; 0 is none.
+    activity has a line for each, or one for all. ``rank`` of the learned change; 0 is none. Levels
+    differ from what is predicted by multiples of ``stride``.
     """
 
     predicted: bool = True
@@ -36,6 +37,7 @@ class How:
     by_column: bool = False
     rank: int = 0
     exponent: int = 0
+    stride: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,10 @@ class Known(Numbers, Protocol):
         """How far each number moved: ``float64[rows, columns]``."""
 
     def rest(self, new: Array, part: Part) -> Array:
-        """What prediction leaves of the new numbers."""
+        """What prediction leaves of the new numbers, in steps of the part's stride."""
+
+    def stride(self, new: Array) -> int:
+        """The largest step of which all that prediction leaves are multiples; 1 at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,7 @@ class Part:
     """What is known of some rows: their expected sizes in half octaves, and their change."""
 
     predicted: bool
+    stride: int
     sizes: Array  # int64[rows, columns]
     change: Array | float
 
@@ -88,6 +94,7 @@ def part(how: How, side: Side, rows: slice, columns: int) -> Part:
     change = None if side.change is None else side.change.of_rows(rows.start, rows.stop)
     return Part(
         predicted=how.predicted,
+        stride=how.stride,
         sizes=np.broadcast_to(told, (rows.stop - rows.start, columns)),
         change=0.0 if change is None else change,
     )

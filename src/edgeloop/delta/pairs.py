@@ -131,7 +131,8 @@ def _numbers(span: Span, data: memoryview, most: int) -> Array:
         whole = whole[(parts * len(whole)) >> np.uint64(32)]
     if span.form == "bfloat16":
         whole = (whole.astype(np.uint32) << 16).view(np.float32)
-    return whole.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling ones that are no numbers
+        return whole.astype(np.float64)
 
 
 def _normal(numbers: Array) -> Array:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeloop.types import Array
 
 WIDEST = 40
+WORD = 8  # bytes that hold any number, wherever in its first byte it begins
 
 
 def pack(numbers: Array, lengths: Array) -> bytes:
@@ -33,16 +34,19 @@ class BitReader:
         """``int64[n]`` numbers of ``lengths[i]`` bits each.
 
         Raises:
-            DeltaError: the bits end too early.
+            DeltaError: a number is too long, or the bits end too early.
         """
-        end = self.used + int(lengths.sum())
-        found = np.frombuffer(self.data.peek(-(-end // 8)), dtype=np.uint8)
+        if int(lengths.max(initial=0)) > WIDEST:
+            raise _broken(f"must have numbers of at most {WIDEST} plain bits")
+        ends = self.used + np.cumsum(lengths)
+        end = int(ends[-1]) if len(ends) else self.used
+        found = self.data.peek(-(-end // 8))
         if 8 * len(found) < end:
             raise _broken("must hold as many plain bits as its symbols take")
-        bits = np.unpackbits(found, bitorder="little")[self.used : end]
+        numbers = _picked(found, ends - lengths, lengths)
         self.data.take(end // 8)
         self.used = end % 8
-        return _join(bits, lengths)
+        return numbers
 
     def finish(self) -> None:
         """Check that everything was read, and that what fills the last byte is 0.
@@ -54,12 +58,11 @@ class BitReader:
             raise _broken("must end where its plain bits end")
 
 
-def _join(bits: Array, lengths: Array) -> Array:
-    """Sum up each number's bits."""
-    ends = np.cumsum(lengths)
-    places = np.arange(len(bits)) - np.repeat(ends - lengths, lengths)
-    sums = np.concatenate([[0], np.cumsum(bits.astype(np.int64) << places)])
-    numbers: Array = sums[ends] - sums[ends - lengths]
+def _picked(data: bytes, starts: Array, lengths: Array) -> Array:
+    """The numbers that begin at the given bits: each out of the word that begins at its byte."""
+    padded = data + bytes(WORD)
+    words: Array = np.ndarray((len(data) + 1,), dtype="<i8", buffer=padded, strides=(1,))
+    numbers: Array = (words[starts >> 3] >> (starts & 7)) & ((1 << lengths) - 1)
     return numbers
 
 

@@ -16,7 +16,8 @@ MOST_NUMBERS = 1 << 22  # of one entry; larger tensors are told in several
 MOST_LINES = 1 << 18  # rows and columns that have an activity of their own
 MOST_FACTORS = 1 << 19  # numbers in the factors of a change
 MOST_ENTRIES = 1 << 16
-PREDICTED, BY_ROW, BY_COLUMN, RANKED = 1, 2, 4, 8
+MOST_STRIDE = 1 << 8
+PREDICTED, BY_ROW, BY_COLUMN, RANKED, STRIDED = 1, 2, 4, 8, 16
 
 
 class By(IntEnum):
@@ -141,20 +142,24 @@ def _read_scaling(unpacker: Unpacker, scale: int) -> Scaling:
 
 def _write_how(packer: Packer, how: How) -> None:
     flags = PREDICTED * how.predicted + BY_ROW * how.by_row + BY_COLUMN * how.by_column
-    packer.number(flags + RANKED * bool(how.rank))
+    packer.number(flags + RANKED * bool(how.rank) + STRIDED * (how.stride > 1))
     if how.rank:
         packer.number(how.rank)
         packer.signed(how.exponent)
+    if how.stride > 1:
+        packer.number(how.stride)
 
 
 def _read_how(unpacker: Unpacker) -> How:
-    flags = unpacker.number(15)
-    rank, exponent = 0, 0
+    flags = unpacker.number(31)
+    rank, exponent, stride = 0, 0, 1
     if flags & RANKED:
         rank, exponent = unpacker.number(MOST_FACTORS), unpacker.signed()
+    if flags & STRIDED:
+        stride = unpacker.number(MOST_STRIDE)
     return How(
         predicted=bool(flags & PREDICTED), by_row=bool(flags & BY_ROW),
-        by_column=bool(flags & BY_COLUMN), rank=rank, exponent=exponent,
+        by_column=bool(flags & BY_COLUMN), rank=rank, exponent=exponent, stride=stride,
     )  # fmt: skip
 
 
@@ -169,13 +174,21 @@ def _check(entry: Entry) -> None:
         raise DeltaError("delta", f"must have entries of at most {MOST_NUMBERS} numbers")
     if scaling is not None and (not scaling.count or not scaling.inner or _fields(grid) > 1):
         raise DeltaError("delta", "must say for each line of a plain tensor which scale counts")
-    for (rows, columns), how in zip(grid.shapes(), entry.hows, strict=True):
-        if how.by_row and rows > MOST_LINES:
-            raise DeltaError("delta", f"must have at most {MOST_LINES} rows of their own", got=rows)
-        if how.rank * (rows + columns) > MOST_FACTORS:
-            raise DeltaError("delta", f"must have at most {MOST_FACTORS} factors", got=how.rank)
-        if abs(how.exponent) > 2000:
-            raise DeltaError("delta", "must have an exponent within 2000", got=how.exponent)
+    for shape, how in zip(grid.shapes(), entry.hows, strict=True):
+        _check_how(how, *shape)
+
+
+def _check_how(how: How, rows: int, columns: int) -> None:
+    if how.by_row and rows > MOST_LINES:
+        raise DeltaError("delta", f"must have at most {MOST_LINES} rows of their own", got=rows)
+    if how.rank * (rows + columns) > MOST_FACTORS:
+        raise DeltaError("delta", f"must have at most {MOST_FACTORS} factors", got=how.rank)
+    if how.rank > min(rows, columns):
+        raise DeltaError("delta", "must have factors thinner than their product", got=how.rank)
+    if not how.stride:
+        raise DeltaError("delta", "must have strides of 1 or more", got=how.stride)
+    if abs(how.exponent) > 2000:
+        raise DeltaError("delta", "must have an exponent within 2000", got=how.exponent)
 
 
 def _fields(grid: Grid) -> int:

@@ -117,11 +117,11 @@ class Tables:
         rows, count = widths.shape
         flat = widths.ravel()
         starts = (np.cumsum(widths, axis=1) - widths).ravel()
-        filled = np.repeat((flat << 16) - starts, flat)
-        places = np.tile(np.arange(TOTAL), rows)
+        filled = np.repeat(((flat << 16) - starts).astype(np.uint32), flat)  # modulo 2**32
+        filled.reshape(rows, TOTAL)[:] += np.arange(TOTAL, dtype=np.uint32)  # where it is: many
         return cls(
             symbols=np.repeat(np.tile(np.arange(count, dtype=np.uint16), rows), flat),
-            widths_and_places=(filled + places).astype(np.uint32),
+            widths_and_places=filled,
         )
 
 

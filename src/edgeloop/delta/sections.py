@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from edgeloop.errors import DeltaError
 
 RAW, BZ2, LZMA = range(3)
-SMALLEST_WINDOW, LARGEST_WINDOW = 12, 23  # LZMA's dictionary, as a power of 2: 8 MiB at most
+SMALLEST_WINDOW, LARGEST_WINDOW = 12, 22  # LZMA's dictionary, as a power of 2: three are held
 SETTINGS = ((3, 0, 2), (0, 2, 0), (1, 1, 1), (4, 0, 0))  # LZMA's lc, lp, pb: by their index
-SAMPLED = 1 << 22  # bytes of a large stream, by which LZMA's settings are chosen
+SAMPLED = 1 << 18  # bytes of a large stream, by which LZMA's settings are chosen
 BUFFER = 1 << 16
 Fetch = Callable[[int, int], bytes]  # offset and length -> the bytes, which are there
 
