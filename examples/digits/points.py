@@ -16,6 +16,7 @@ from edgeloop.loop.report.facts import Turn
 from edgeloop.loop.report.story import turn
 from edgeloop.loop.report.words import listed, size
 from edgeloop.protocol.messages import ChannelList, JobState, RolloutState, Window
+from edgeloop.release import deltas
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.release.repository import read_list
 from edgeloop.store.artifacts import Store
@@ -64,10 +65,14 @@ class Evidence:
         return self.store.open(self.rollout(version).digest)
 
     def blobs(self, version: int) -> set[str]:
-        """Every blob of a release's bundle, but for its manifest."""
+        """Every blob of a release's bundle, but for its manifest, and the deltas to it."""
         digest = self.rollout(version).digest
         layers, description = layers_of(self.store.layout.read(digest), digest)
-        return {layer.digest for layer in (*layers, description)}
+        return {layer.digest for layer in (*layers, description)} | set(self.deltas(version))
+
+    def deltas(self, version: int) -> dict[str, deltas.Kept]:
+        """The deltas that lead to a release, by digest."""
+        return deltas.kept(self.store, self.rollout(version).digest)
 
     def fetched(self) -> list[dict]:
         """The blob server's log."""
@@ -224,7 +229,12 @@ def closing(evidence: Evidence) -> tuple[bool, str]:
     told = ", ".join(f"{share:.1%} on inputs like {name}" for name, share in differs.items())
     good = good and south.fresh and (south.group, south.before, south.after) == ("south", 1, 3)
     won = turn(south, evidence.measure)
-    return good and min(south.confirmed) >= 100, f"{won} It declared to differ {told}"
+    ways = evidence.deltas(3)
+    took = {line["device"] for line in evidence.fetched() if line["digest"] in ways}
+    good = good and len(took - {None}) == 8
+    short = ", ".join(f"{size(one.size)} instead of {size(one.makes)}" for one in ways.values())
+    told = f"{won} It declared to differ {told}; it went to {len(took)} devices as {short}"
+    return good and min(south.confirmed) >= 100, told
 
 
 def told(evidence: Evidence) -> tuple[bool, str]:

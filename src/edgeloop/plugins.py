@@ -55,10 +55,11 @@ class Context:
     """What a step may use beside its own parameters. Only what the plugin ``needs`` is set.
 
     ``reference`` is the model that the recipe built (float), ``current`` the channel's newest
-    release with its variants in ``current_variants`` by name, ``start`` the model to fine-tune
-    from. ``scratch`` is an empty folder of this step, ``folder`` the loop file's, from which
-    relative paths of a plugin's fields are meant. Answers to held-out rows are in ``answered`` once
-    a step of the same run has asked for them.
+    release with its variants in ``current_variants`` by name and the releases before it in
+    ``earlier`` by digest, newest first; ``start`` is the model to fine-tune from. ``scratch`` is an
+    empty folder of this step, ``folder`` the loop file's, from which relative paths of a plugin's
+    fields are meant. Answers to held-out rows are in ``answered`` once a step of the same run has
+    asked for them.
     """
 
     scratch: Path
@@ -68,6 +69,7 @@ class Context:
     reference: Model | None = None
     current: Model | None = None
     current_variants: Mapping[str, Model] = field(default_factory=dict)
+    earlier: Mapping[str, Model] = field(default_factory=dict)
     start: Model | None = None
     progress: Progress = silent
     tracker: Tracker | None = None
@@ -141,7 +143,8 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     """Register a class as ``kind`` under ``name``, ``"quantize.v1"``; people may leave out ``.v1``.
 
     A class may state ``libraries`` (distributions whose versions its result depends on), ``needs``
-    (names of :class:`Context` fields that it uses; they become parents of its step) and
+    (names of :class:`Context` fields that it uses; they become parents of its step),
+    ``needs_by_field`` (further ones, by the field that asks for them when it is set) and
     ``machine_bound`` (True when its result holds for this machine only).
     """
 
@@ -151,6 +154,14 @@ def register(kind: str, name: str) -> Callable[[T], T]:
         return plugin
 
     return keep
+
+
+def needs(plugin: Any) -> tuple[str, ...]:
+    """The fields of :class:`Context` that ``plugin`` uses, as its class and its own fields say."""
+    always: tuple[str, ...] = getattr(type(plugin), "needs", ())
+    by_field: Mapping[str, tuple[str, ...]] = getattr(type(plugin), "needs_by_field", {})
+    asked = (names for field, names in by_field.items() if getattr(plugin, field))
+    return (*always, *(name for names in asked for name in names))
 
 
 def get(kind: str, name: str) -> type[Any]:

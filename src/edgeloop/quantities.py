@@ -35,6 +35,11 @@ def parse_size(text: object) -> object:
     return round(size) if isinstance(size, float) else size
 
 
+def parse_at_most(text: object) -> object:
+    """``"<= 60 kB"`` -> 60000, in bytes, as ``"60 kB"`` is."""
+    return parse_size(text.removeprefix("<=") if isinstance(text, str) else text)
+
+
 def parse_seconds(text: object) -> object:
     """``"20 s"`` -> 20.0."""
     return _measure(text, SECONDS, "20 s")
@@ -46,12 +51,13 @@ def parse_milliseconds(text: object) -> object:
     return seconds * 1000 if isinstance(text, str) and isinstance(seconds, float) else seconds
 
 
-def _schema(units: Iterable[str]) -> WithJsonSchema:
+def _schema(units: Iterable[str], before: str = "") -> WithJsonSchema:
     """What an editor accepts: a plain number, or a number and a unit."""
-    written = rf"^\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(units)})\s*$"
+    written = rf"^{before}\s*[0-9]+(\.[0-9]+)?\s*({'|'.join(units)})\s*$"
     return WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": written}]})
 
 
 Size: TypeAlias = Annotated[int, BeforeValidator(parse_size), _schema(BYTES)]  # bytes
+AtMost: TypeAlias = Annotated[int, BeforeValidator(parse_at_most), _schema(BYTES, "(<=)?")]  # bytes
 Seconds: TypeAlias = Annotated[float, BeforeValidator(parse_seconds), _schema(SECONDS)]
 Milliseconds: TypeAlias = Annotated[float, BeforeValidator(parse_milliseconds), _schema(SECONDS)]

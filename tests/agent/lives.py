@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,20 @@ class Maker:
         return self._publish(self._two, good=True, plan=charging)
 
     def bad(self) -> Release:
+        """It comes as a delta."""
         profiles = {"clean": (0, 0.0)}
         made = self.factory.bundle(against=self._two, profiles=profiles, scale=0.014, ceiling=75)
-        return self._publish(made, good=False)
+        return self._publish(made, good=False, bases=[self._two])
 
-    def _publish(self, bundle: Artifact, *, good: bool, plan: RolloutPlan = PLAN) -> Release:
-        ref = self.factory.publish(bundle, plan)
+    def _publish(
+        self,
+        bundle: Artifact,
+        *,
+        good: bool,
+        plan: RolloutPlan = PLAN,
+        bases: Sequence[Artifact] = (),
+    ) -> Release:
+        ref = self.factory.publish(bundle, plan, bases=bases)
         opened = open_kept(self.factory.store, bundle.digest)
         golden = {one.name: opened.of(one.name).golden_samples() for one in opened.info.every}
         inputs, _ = golden[MAIN]

@@ -21,8 +21,9 @@ from edgeloop.testing.disk import Recording
 
 COVERED = """covered: enrolment, a first release, a good one (wait for power, download that breaks
 off twice, "not now", verify, install, try, probation beside and in charge, commit, clean), a bad
-one that goes back, windows and samples that are sent, windows that are merged without a network, a
-clean end; the good one has two graphs, and the device goes from one to the other"""
+one that comes as a delta and goes back, windows and samples that are sent, windows that are merged
+without a network, a clean end; the good one has two graphs, and the device goes from one to the
+other"""
 TWICE = 50  # devices whose power fails a second time while they recover, per shard
 SHARDS = 2
 

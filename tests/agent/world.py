@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from edgeloop.protocol.messages import (
     SampleRequest,
     Windows,
 )
+from edgeloop.release import deltas
 from edgeloop.release.bundle import BundleDraft, BundleInfo, DeclaredProfile, DeviceLimits, Golden
 from edgeloop.release.repository import Repository
 from edgeloop.sketches.features import summarise
@@ -170,9 +171,15 @@ class Factory:
         return self.store.keep(BundleDraft(info=info, files=files), made_by)
 
     def publish(
-        self, bundle: Artifact, plan: RolloutPlan = PLAN, targets: tuple[str, ...] = ()
+        self,
+        bundle: Artifact,
+        plan: RolloutPlan = PLAN,
+        targets: tuple[str, ...] = (),
+        bases: Sequence[Artifact] = (),
     ) -> ReleaseRef:
-        """Put a bundle on the channel's signed list."""
+        """Put a bundle on the channel's signed list, with deltas from ``bases``."""
+        made = deltas.make(self.store, bundle.digest, [base.digest for base in bases])
+        listing = self.repository.listing("sorter", "stable")
         manifest = self.store.layout.read(bundle.digest)
         return self.repository.publish(
             manifest,
@@ -181,6 +188,7 @@ class Factory:
             plan=plan,
             targets=targets,
             needs=BundleInfo.model_validate(bundle.meta).needs,
+            deltas=deltas.with_earlier(listing, made),
         )
 
 

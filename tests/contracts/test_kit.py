@@ -135,6 +135,19 @@ def test_a_plugin_must_need_only_what_the_runner_gives():
     )
 
 
+def test_what_a_field_asks_for_is_named_by_a_field_that_there_is():
+    @named("absent.v1")
+    @strict
+    class Absent:
+        """A plugin that looks at a field which it has not."""
+
+        needs_by_field: ClassVar[dict[str, tuple[str, ...]]] = {"toward": ("current",)}
+
+    assert broken(lambda: contracts.check_plugin(Absent())) == (
+        "absent.v1 must state needs_by_field by its own fields, got ['toward']"
+    )
+
+
 def test_a_plugin_must_be_light_to_import(tmp_path, monkeypatch):
     (tmp_path / "heavy_plugin.py").write_text("import numpy\n")
     monkeypatch.syspath_prepend(tmp_path)

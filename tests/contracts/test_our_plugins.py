@@ -23,6 +23,7 @@ EXAMPLES = {  # what each is made with; a plugin that is not here fails, so nobo
     ("check", "golden_parity.v1"): {"samples": 8},
     ("check", "latency_p95.v1"): {"max": "50 ms", "runs": 100, "warmup": 1},
     ("check", "size.v1"): {"max": "1 MB"},
+    ("check", "update_bytes.v1"): {"max": "<= 1 MB"},
     ("check", "worst_class.v1"): {"min": 0.1},
     ("check", "worst_group.v1"): {"column": "label", "rows": 2},
     ("runtime", "torch.v1"): {},

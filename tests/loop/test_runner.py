@@ -14,8 +14,8 @@ from tests.toy import PLUGINS, write_toys
 
 from edgeloop.data.snapshot import write
 from edgeloop.errors import GateError
-from edgeloop.loop.close import built_model, learned_rows
 from edgeloop.loop.file import load_loop
+from edgeloop.loop.origins import built_model, learned_rows
 from edgeloop.loop.runner import Turn, open_model, run_loop
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.release.repository import Repository, read_list

@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from edgeloop.errors import ArtifactMissingError
-from edgeloop.loop.close import built_model
 from edgeloop.loop.file import load_loop
+from edgeloop.loop.origins import built_model
 from edgeloop.loop.report import offline
 from edgeloop.loop.runner import run_loop
 from edgeloop.release.repository import read_list

@@ -10,7 +10,8 @@ import logging
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,15 +77,44 @@ class Blobs:
             logger.debug("blob.done digest=%s bytes=%d", layer.digest, layer.size)
         return path
 
+    @contextmanager
+    def making(self, names: Sequence[str]) -> Iterator[list[Path]]:
+        """Where blobs of these hex digests are made by somebody else; then they are in place.
+
+        Whoever makes them has checked their digests, and that they last.
+        """
+        paths = [self._partial / name for name in names]
+        with durable.room(self._folder / "blob"):
+            yield paths
+        for path in paths:
+            path.chmod(0o444)
+            durable.sync_file(path)
+            durable.settle(path, self._folder / path.name)
+
+    def beginning(self, hexdigits: str) -> list[Path]:
+        """The blobs here whose digests begin so."""
+        return [path for path in sorted(self._folder.iterdir()) if path.name.startswith(hexdigits)]
+
+    def missing(self, layers: Iterable[Layer]) -> int:
+        """How many bytes of all ``layers`` are not here yet."""
+        return sum({layer.digest: self._missing(layer) for layer in layers}.values())
+
     def check_room(self, layers: Iterable[Layer]) -> None:
         """Return when there is room for all that is missing of ``layers``, and some to spare.
 
         Raises:
             DiskFullError: there is not; nothing was fetched.
         """
-        missing = {layer.digest: self._missing(layer) for layer in layers}
-        free, needed = shutil.disk_usage(self._folder).free, sum(missing.values()) + RESERVE
-        if any(missing.values()) and free < needed:
+        self.check_space(self.missing(layers))
+
+    def check_space(self, size: int) -> None:
+        """Return when there is room for so many bytes, and some to spare.
+
+        Raises:
+            DiskFullError: there is not.
+        """
+        free, needed = shutil.disk_usage(self._folder).free, size + RESERVE
+        if size and free < needed:
             raise DiskFullError(
                 f"disk of {self._folder}",
                 f"must have room for {needed} bytes",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeloop import durable
-from edgeloop.agent import recovery, underway
+from edgeloop.agent import recovery, shortcuts, underway
 from edgeloop.agent.allowed import SignedList, find_allowed
 from edgeloop.agent.gate import PausedError
 from edgeloop.agent.payload import FITS, Next
@@ -31,7 +31,15 @@ from edgeloop.errors import (
     StaleMetadataError,
     UnreachableError,
 )
-from edgeloop.protocol.messages import Desired, Outcome, ReleaseRef, Result, RolloutPlan, State
+from edgeloop.protocol.messages import (
+    Delta,
+    Desired,
+    Outcome,
+    ReleaseRef,
+    Result,
+    RolloutPlan,
+    State,
+)
 from edgeloop.release.bundle import layers_of
 from edgeloop.types import Finding, Layer, Verdict
 
@@ -202,9 +210,11 @@ class Update:
 
     def _download(self) -> None:
         began, layers = self._parts.timer(), self._layers()
-        self._parts.blobs.check_room(layers)  # for all of them, before a byte of one is fetched
+        blobs = self._parts.blobs
+        blobs.check_room(layers)  # for all of them, before a byte of one is fetched
+        shortcuts.take(blobs, self._way(), layers)
         for layer in layers:
-            self._parts.blobs.get(layer)
+            blobs.get(layer)
         self._parts.ledger.move(Event.DONE)
         logger.info(
             "download.done version=%s files=%d bytes=%d seconds=%.1f",
@@ -213,6 +223,12 @@ class Update:
             sum(layer.size for layer in layers),
             self._parts.timer() - began,
         )
+
+    def _way(self) -> tuple[Delta, ...]:
+        """The deltas that lead here from a slot."""
+        now = self._parts.slots.now
+        have = {slot.digest for slot in (now.current, now.previous) if slot is not None}
+        return shortcuts.cheapest(underway.listed(self._now).deltas, have, self._trying.digest)
 
     def _verify(self) -> None:
         for layer in self._layers():

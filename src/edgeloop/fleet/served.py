@@ -13,7 +13,7 @@ Stamp = tuple[int, int]  # of timestamp.json: it is replaced when anything is si
 
 
 class Served:
-    """The manifest, config and layers of every bundle that the repository's channels sign.
+    """Manifest, config, layers and deltas of every bundle that the repository's channels sign.
 
     A delisted bundle's stay, since they were given out with its signature. What those blobs name,
     as the description names its parents, is not followed: training data and field samples lie in
@@ -54,8 +54,10 @@ class Served:
         folder, _, name = path.rpartition("/")
         data = (self._repository / "targets" / folder / f"{sha256}.{name}").read_bytes()
         manifest = json.loads(data)
-        if manifest.get("mediaType") != MANIFEST_TYPE:
-            return  # a channel's list
+        if manifest.get("mediaType") != MANIFEST_TYPE:  # a channel's list
+            for line in manifest["releases"]:
+                yield from (delta["digest"] for delta in line.get("deltas", ()))
+            return
         yield digest_of(data)
         yield manifest["config"]["digest"]
         yield from (layer["digest"] for layer in manifest["layers"])

@@ -40,9 +40,10 @@ from edgeloop.fleet.views import (
 )
 from edgeloop.loop.file import LoopFile, OnDrift
 from edgeloop.loop.keys import made_by
+from edgeloop.loop.origins import built_model, learned_rows
 from edgeloop.loop.runner import OnStep, RunResult, Turn, nobody, open_snapshot, run_loop
 from edgeloop.plugins import Tracker
-from edgeloop.protocol.messages import RolloutState, Window
+from edgeloop.protocol.messages import ReleaseRef, RolloutState, Window
 from edgeloop.release.bundle import open_kept
 from edgeloop.sketches.profile import Profile
 from edgeloop.store.artifacts import Store
@@ -167,6 +168,11 @@ class Watcher:
         found = [d for d in self.fleet.devices(self.loop.name) if d.channel == self._channel]
         return [d for d in found if not (d.decommissioned or d.revoked)]
 
+    def _bundles(self) -> list[ReleaseRef]:
+        """What the devices run, each once for each device that has reported."""
+        reports = [device.report for device in self._devices()]
+        return [one.running for one in reports if one is not None and one.running is not None]
+
     def _running(self, label: str) -> dict[str, str]:
         """Group -> the bundle of this loop that most of its devices run."""
         counts: dict[str, Counter[str]] = {}
@@ -206,6 +212,7 @@ class Watcher:
             self.loop,
             self.store,
             turn=turn,
+            running=sorted({one.digest for one in self._bundles()}),
             tracker=self.tracker,
             progress=self.progress,
             on_step=self.on_step,
@@ -337,25 +344,6 @@ def _whole(view: WindowView) -> bool:
 def _about(line: AuditLine) -> tuple[str, str]:
     """Group and bundle of a note; a bundle has one turn per group."""
     return line.subject, str(line.detail.get("bundle"))
-
-
-def built_model(store: Store, bundle: str) -> Artifact:
-    """The model that a recipe built, from which a bundle came."""
-    made_of, _ = store.own_lineage(bundle)
-    return _last(bundle, [a for a in made_of if a.made_by.plugin.startswith("recipe/")])
-
-
-def learned_rows(store: Store, bundle: str) -> Artifact:
-    """The split snapshot that a release was trained on, rows of earlier turns included."""
-    made_of, _ = store.own_lineage(bundle)
-    return _last(bundle, [a for a in made_of if a.kind == "snapshot"])
-
-
-def _last(bundle: str, found: Sequence[Artifact]) -> Artifact:
-    if not found:
-        rule, todo = "must be in the store", "`edgeloop gc` removed it with a delisted release"
-        raise ArtifactMissingError(f"what bundle {bundle} is made of", rule, todo=todo)
-    return found[-1]
 
 
 def _snapshot(

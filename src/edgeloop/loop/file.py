@@ -65,6 +65,7 @@ class Release(_Section):
     tolerance: Annotated[float, Field(gt=0)] = 0.02  # in the unit of the answer kind's parity
     memory_mb: Annotated[float, Field(gt=0)] | None = None
     latency: Milliseconds | None = None  # p95 on the device
+    deltas: Annotated[int, Field(ge=0, le=16)] = 2  # earlier releases that one leads from
 
 
 STRICT = ConfigDict(

@@ -13,10 +13,11 @@ from edgeloop import durable, plugins
 from edgeloop.errors import ArtifactMissingError, GateError, NotListedError
 from edgeloop.loop.file import LoopFile, LoopVariant
 from edgeloop.loop.keys import made_by, parameters
+from edgeloop.loop.origins import built_model
 from edgeloop.loop.steps import MergeField, RunRecord
 from edgeloop.plugins import Context, Tracker
 from edgeloop.protocol.messages import ChannelList, Listed, ReleaseRef
-from edgeloop.release import papers
+from edgeloop.release import deltas, papers
 from edgeloop.release.build import BuildBundle, BuildVariant, VariantLine
 from edgeloop.release.bundle import Bundle, BundleDraft, BundleInfo
 from edgeloop.release.model_key import open_key
@@ -37,6 +38,8 @@ from edgeloop.types import (
 )
 
 logger = logging.getLogger(__name__)
+
+EARLIER = 4  # releases before the current one that a check is shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,7 @@ def run_loop(
     store: Store,
     *,
     turn: Turn | None = None,
+    running: Sequence[str] | None = None,
     tracker: Tracker | None = None,
     progress: Progress = silent,
     on_step: OnStep = nobody,
@@ -105,7 +109,7 @@ def run_loop(
     """Data, recipe, passes, checks, bundle, release: in this order and no other.
 
     A step whose key the store has does not run. Killed and run again, it goes on behind the last
-    step that was kept.
+    step that was kept. ``running`` are the bundles that devices run now, if it is known.
 
     Raises:
         GateError: a check failed or was not measured; nothing is released, all findings are kept.
@@ -119,7 +123,7 @@ def run_loop(
         bundle = run.bundle(made)
         before = channel_list(loop)
         listed = before.releases if before else ()
-        release = publish(loop, store, bundle)
+        release = publish(loop, store, bundle, running)
         run.record()
     return RunResult(
         steps=tuple(run.steps),
@@ -232,8 +236,14 @@ def _line(finding: Finding) -> str:
     return f"{of}{finding.check}: {finding.verdict}{value}{limit}{reason}"
 
 
-def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
-    """Sign a bundle onto the loop's channel and make it a root of the store. Twice is once."""
+def publish(
+    loop: LoopFile, store: Store, bundle: Artifact, running: Sequence[str] | None = None
+) -> ReleaseRef:
+    """Sign a bundle onto the loop's channel and make it a root of the store. Twice is once.
+
+    Deltas lead to it from the bundles that devices are ``running``, or, where nobody was asked,
+    from the newest that are listed.
+    """
     release = loop.settings.release
     key = open_key(loop.path(release.keys))
     repository = Repository(loop.path(release.repository), loop.path(release.keys))
@@ -241,6 +251,7 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
     pending = f"{loop.name}-{release.channel}-pending"
     store.layout.tag(pending, bundle.digest)  # a root before it is listed, for a kill in between
     info = BundleInfo.model_validate(bundle.meta)
+    listing = repository.listing(loop.name, release.channel)
     ref = repository.publish(
         store.layout.read(bundle.digest),
         name=loop.name,
@@ -249,6 +260,7 @@ def publish(loop: LoopFile, store: Store, bundle: Artifact) -> ReleaseRef:
         targets=loop.settings.targets,
         needs=info.needs,
         alternatives=info.alternatives,
+        deltas=deltas.to_release(store, bundle.digest, listing, running, release.deltas),
     )
     store.layout.tag(f"{loop.name}-{release.channel}-{ref.version}", bundle.digest)
     store.layout.untag(pending)
@@ -359,6 +371,13 @@ class _Given:
         return {} if self.current is None else open_variants(self.current)
 
 
+def _compared_with(bundle: Artifact | None) -> str | None:
+    """The digest of the release before."""
+    if bundle is None:
+        return None
+    return BundleInfo.model_validate(bundle.meta).declared[0].against
+
+
 def open_model(artifact: Artifact) -> Model:
     """The model of a model or bundle artifact."""
     meta = artifact.meta["model"] if artifact.kind == "bundle" else artifact.meta
@@ -385,6 +404,10 @@ def _as_it_is(made: Keepable) -> Keepable:
     return made
 
 
+class _NotMadeError(Exception):
+    """The store has nothing under the key of a step that only looks."""
+
+
 @dataclass
 class _Run:
     """The steps of one run, as they are taken."""
@@ -396,13 +419,13 @@ class _Run:
     on_step: OnStep
     steps: list[StepResult] = field(default_factory=list)
     answered: dict[Any, Any] = field(default_factory=dict)  # see plugins.Context
+    looks_only: bool = False  # takes what the store has, and runs nothing
 
     def offline(self, turn: Turn | None, current: Current) -> Offline:
         """Data, split, recipe, passes, checks; ``current`` is asked what to compare with."""
         rows = self.rows(turn)
-        built = self.build(rows, turn)
-        model = self.passed(self.loop.passes, built, rows)
-        variants = [self.variant(one, built, rows) for one in self.loop.variants]
+        toward = self._toward(rows, turn)
+        built, model, variants = self.models(rows, turn, toward)
         against = current(model, [one.line for one in variants])
         given = _Given(snapshot=rows, reference=built, current=against)
         checks = self.loop.checks.items()
@@ -415,10 +438,55 @@ class _Run:
             variants=tuple(self.checked(one, given) for one in variants),
         )
 
-    def variant(self, declared: LoopVariant, built: Artifact, rows: Artifact) -> MadeVariant:
-        """The model behind a variant's own passes; a step that it shares does not run twice."""
-        model = self.passed(declared.passes, built, rows, declared.name)
-        return MadeVariant(declared=declared, model=model)
+    def models(
+        self, rows: Artifact, turn: Turn | None, toward: Artifact | None
+    ) -> tuple[Artifact, Artifact, list[MadeVariant]]:
+        """The recipe's model, that behind the passes, and those behind each variant's own.
+
+        A step that variants share does not run twice.
+        """
+        built = self.build(rows, turn, toward)
+        given = _Given(snapshot=rows, reference=built, current=toward)
+        model = self.passed(self.loop.passes, built, given)
+        variants = [
+            MadeVariant(declared=one, model=self.passed(one.passes, built, given, one.name))
+            for one in self.loop.variants
+        ]
+        return built, model, variants
+
+    def _toward(self, rows: Artifact, turn: Turn | None) -> Artifact | None:
+        """The release that recipe and passes go toward, where one of them asks for it.
+
+        In a turn the one that the group runs; else the newest. A run that was released is that run
+        again, and goes toward what it went toward then.
+        """
+        of_variants = (each for one in self.loop.variants for each in one.passes)
+        recipe = self.loop.fine_tune if turn else self.loop.recipe
+        asked = (recipe, *self.loop.passes, *of_variants)
+        if all("current" not in plugins.needs(each) for each in asked):
+            return None
+        if turn is not None:
+            return self.store.open(turn.current)
+        listing = channel_list(self.loop)
+        lines = listing.releases if listing else ()
+        for line in reversed(lines):
+            before, same = self._made_before(line.digest, rows)
+            if same:
+                return before
+        return _newest_kept(self.store, lines)
+
+    def _made_before(self, digest: str, rows: Artifact) -> tuple[Artifact | None, bool]:
+        """What a release went toward, and whether this run, towards that, makes it again."""
+        try:
+            bundle = self.store.open(digest)
+            against = _compared_with(bundle)
+            before = self.store.open(against) if against else None
+            looking = replace(self, steps=[], on_step=nobody, looks_only=True)
+            _, model, variants = looking.models(rows, None, before)
+        except (ArtifactMissingError, _NotMadeError):
+            return None, False
+        step = bundle_step(self.loop, None, [one.line for one in variants])
+        return before, model.digest in bundle.parents and _same_step(bundle, step)
 
     def checked(self, one: MadeVariant, given: _Given) -> MadeVariant:
         """A variant with what its checks found."""
@@ -443,11 +511,13 @@ class _Run:
             "merge", "data", merge, lambda c: merge.run(old, fresh, c), (rows, samples)
         )
 
-    def build(self, rows: Artifact, turn: Turn | None) -> Artifact:
-        """The recipe's model."""
+    def build(self, rows: Artifact, turn: Turn | None, toward: Artifact | None) -> Artifact:
+        """The recipe's model; one that goes toward a release starts from that one's."""
         recipe = self.loop.fine_tune if turn else self.loop.recipe
         snapshot = open_snapshot(rows)
         start = self.store.open(turn.start) if turn else None
+        if start is None and toward is not None and "current" in plugins.needs(recipe):
+            start = built_model(self.store, toward.digest)
         parents = (rows,) if start is None else (rows, start)
         return self._step(
             "recipe",
@@ -459,11 +529,10 @@ class _Run:
         )
 
     def passed(
-        self, passes: Sequence[Any], built: Artifact, rows: Artifact, variant: str = ""
+        self, passes: Sequence[Any], built: Artifact, given: _Given, variant: str = ""
     ) -> Artifact:
         """The model behind the last of ``passes``."""
         model = built
-        given = _Given(snapshot=rows, reference=built)
         for each in passes:
             model = self._on_model("pass", each, model, given, variant=variant)
         return model
@@ -530,9 +599,9 @@ class _Run:
         last hand in what it makes.
         """
         opened = open_model(model)
-        needed = [a for need in _needs(plugin) if (a := given.artifact(need)) is not None]
+        needed = [a for need in plugins.needs(plugin) if (a := given.artifact(need)) is not None]
         models = [opened, *(open_model(a) for a in needed if a.kind in {"model", "bundle"})]
-        models += given.current_variants().values() if "current" in _needs(plugin) else []
+        models += given.current_variants().values() if "current" in plugins.needs(plugin) else []
         reached = [plugins.get("answer", opened.answer.kind), *_runtimes(models)]
         return self._step(
             called or _of(variant, _named(plugin)),
@@ -570,6 +639,10 @@ class _Run:
             threads=self._threads(kind),
         )
         found = self.store.by_key(how.key)
+        if self.looks_only:
+            if found is None:
+                raise _NotMadeError(name)
+            return found
         seconds = 0.0
         if found is None:
             self.progress(name, 0, 1)
@@ -588,14 +661,25 @@ class _Run:
         self.on_step(result)
         return kept
 
+    def _earlier(self, current: Artifact | None) -> dict[str, Model]:
+        """The releases before ``current``, by digest: each is what the next was compared with."""
+        found: dict[str, Model] = {}
+        against = _compared_with(current)
+        while against and len(found) < EARLIER and self.store.has(against):
+            bundle = self.store.open(against)
+            found[against] = open_model(bundle)
+            against = _compared_with(bundle)
+        return found
+
     def _threads(self, kind: str) -> int:
         return self.loop.settings.threads if kind == "recipe" else 1
 
     def _context(self, kind: str, plugin: Any, scratch: Path, given: _Given) -> Context:
         """Only what the plugin says that it needs, so that its key tells the truth."""
-        values: dict[str, Any] = {need: given.value(need) for need in _needs(plugin)}
+        values: dict[str, Any] = {need: given.value(need) for need in plugins.needs(plugin)}
         if "current" in values:
             values["current_variants"] = given.current_variants()
+            values["earlier"] = self._earlier(given.current)
         return Context(
             scratch=scratch,
             folder=self.loop.folder,
@@ -627,8 +711,3 @@ def _named(plugin: Any) -> str:
 def _of(variant: str, name: str) -> str:
     """A step's name: that of a variant has the variant in front."""
     return f"{variant}.{name}" if variant else name
-
-
-def _needs(plugin: Any) -> tuple[str, ...]:
-    needs: tuple[str, ...] = getattr(type(plugin), "needs", ())
-    return needs

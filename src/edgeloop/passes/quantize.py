@@ -1,5 +1,7 @@
 """Turn a float ONNX graph into int8, with ranges that are measured on training data.
 
+With ``toward`` the levels lie near those of the release that is out, so that the update is small.
+
 What is quantized are the operations with weights, and what comes before them. Not what comes behind
 the last of them, nor what goes past them to the answer: an answer is made there (boxes from maps, a
 forecast from units), in numbers of which int8 has too few; and there are no weights to save.
@@ -22,8 +24,11 @@ from pydantic.dataclasses import dataclass
 
 from edgeloop.data.augment import Augmentation
 from edgeloop.errors import DataError, ModelError
+from edgeloop.passes import near_release
 from edgeloop.passes.onnx_file import NAME, written
+from edgeloop.passes.within_bytes import within
 from edgeloop.plugins import register
+from edgeloop.quantities import AtMost
 from edgeloop.runtimes.program import constants, files, memory, prepared, rows_at
 
 if TYPE_CHECKING:
@@ -52,6 +57,13 @@ class Quantize:
 
     ``narrow`` keeps weights to 7 bits: processors without VNNI add int8 products in 16 bits, and
     8-bit weights can overflow there, so that the same file would answer differently.
+
+    ``toward`` ``current``, the release that is out on the channel: scales of weights and ranges of
+    activations stay as they are there where they still fit, and a weight moves to another level
+    where that is worth the bits that it costs in a delta. ``rate`` is what a bit is worth: the
+    share of the energy of a channel's answer that saving one may cost; 0 rounds every weight. With
+    ``update_bytes`` the least rate is taken whose delta is not larger, from ``rate`` upwards. The
+    first release on a channel is quantized as without ``toward``.
     """
 
     scheme: Literal["static_int8"] = "static_int8"
@@ -60,9 +72,13 @@ class Quantize:
     method: Literal["minmax", "percentile"] = "minmax"
     percentile: Annotated[float, Field(gt=90, le=100)] = 99.99
     narrow: bool = True
+    toward: Literal["current"] | None = None
+    rate: Annotated[float, Field(ge=0, le=1)] = 1e-5
+    update_bytes: Annotated[AtMost, Field(gt=0)] | None = None
 
-    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx", "numpy")
+    libraries: ClassVar[tuple[str, ...]] = ("onnxruntime", "onnx", "numpy", "bsdiff4")
     needs: ClassVar[tuple[str, ...]] = ("snapshot",)
+    needs_by_field: ClassVar[dict[str, tuple[str, ...]]] = {"toward": ("current",)}
 
     def run(self, model: Model, context: Context) -> Model:
         """The int8 form of ``model``, with the same inputs and outputs.
@@ -75,15 +91,20 @@ class Quantize:
         _check(model)
         started = time.monotonic()
         rows = self._rows(model, context.data(), context.seed)
-        graph = self._quantized(model.files[NAME], rows)
-        path = written(graph, context.scratch)
+        release = _released(context.current) if self.toward else None
+        near: dict[str, Any] = {}
+        if release is None:
+            path = written(self._quantized(model.files[NAME], rows), context.scratch)
+        else:
+            path, near = self._near(model.files[NAME], rows, release, context.scratch)
         logger.info(
             "pass.done name=quantize.v1 bytes_before=%d bytes_after=%d seconds=%.1f",
             model.files[NAME].stat().st_size,
             path.stat().st_size,
             time.monotonic() - started,
         )
-        scheme = {"scheme": self.scheme, "calibrated_on": len(next(iter(rows.values())))}
+        count = len(next(iter(rows.values())))
+        scheme = {"scheme": self.scheme, "calibrated_on": count, **near}
         return replace(
             model,
             files={**files(model), path.name: path},
@@ -112,8 +133,41 @@ class Quantize:
             )
         return rows
 
-    def _quantized(self, source: Path, rows: Arrays) -> Any:
-        """The quantized ``onnx.ModelProto``."""
+    def _near(
+        self, source: Path, rows: Arrays, release: Path, scratch: Path
+    ) -> tuple[Path, dict[str, Any]]:
+        """The graph in int8 near ``release``, in ``scratch``, and what it took."""
+
+        def made(rate: float) -> Path:
+            return written(self._near_at(source, rows, release, rate), scratch)
+
+        if self.update_bytes is None:
+            return made(self.rate), {"toward": self.toward, "rate": self.rate}
+        found = within(self.update_bytes, self.rate, lambda rate: _delta(release, made(rate)))
+        if found.bytes > self.update_bytes:
+            logger.warning("quantize.large bytes=%d wanted=%d", found.bytes, self.update_bytes)
+        near = {"toward": self.toward, "rate": found.rate, "update_bytes": found.bytes}
+        return made(found.rate), near
+
+    def _near_at(self, source: Path, rows: Arrays, release: Path, rate: float) -> Any:
+        """Weights moved onto levels near the old ones, then quantized with the ranges that fit."""
+        import onnx
+
+        model = onnx.load(str(source))
+        found = near_release.weights(model.graph, release)
+        most = 64 if self.narrow else 127
+        told = near_release.moved(model, found, rows, rate=rate, most=most)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"near-{NAME}"
+            onnx.save(model, str(path))
+            measured = self._quantized(path, rows, told)
+            kept = near_release.ranges(measured, release)
+            return self._quantized(path, rows, {**told, **kept}) if kept else measured
+
+    def _quantized(
+        self, source: Path, rows: Arrays, told: near_release.Overrides | None = None
+    ) -> Any:
+        """The quantized ``onnx.ModelProto``; what is ``told`` of a tensor is not measured."""
         import onnx
         from onnxruntime.quantization import (
             CalibrationMethod,
@@ -138,9 +192,24 @@ class Quantize:
                 activation_type=QuantType.QInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=methods[self.method],
-                extra_options={"CalibPercentile": self.percentile},
+                extra_options={
+                    "CalibPercentile": self.percentile,
+                    "TensorQuantOverrides": told or {},
+                },
             )
             return onnx.load(str(made))
+
+
+def _released(current: Model | None) -> Path | None:
+    """The graph of the release that is out; None where there is none, or none in ONNX."""
+    return None if current is None or current.format != "onnx" else current.files[NAME]
+
+
+def _delta(old: Path, new: Path) -> int:
+    """Bytes that turn one file into the other."""
+    from edgeloop.delta.create import create_bytes
+
+    return len(create_bytes([old.read_bytes()], [new.read_bytes()]).data)
 
 
 def _check(model: Model) -> None:

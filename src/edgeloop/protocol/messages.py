@@ -459,6 +459,15 @@ class RolloutPlan(Message):
     postpone_seconds: Annotated[float, Field(ge=0)] = 86_400  # longest "not now" of a user
 
 
+class Delta(Message):
+    """A blob that makes the files of bundle ``to``, as far as they differ, of those of ``base``."""
+
+    base: DigestText
+    to: DigestText
+    digest: DigestText
+    size: Annotated[int, Field(gt=0)]
+
+
 class Listed(Message):
     """One line of a channel's signed list."""
 
@@ -470,6 +479,7 @@ class Listed(Message):
     needs: tuple[Name, ...] = ()  # runtime and program steps that a device must have
     # what each variant needs, where they differ: all of one will do, whatever ``needs`` says
     alternatives: tuple[tuple[Name, ...], ...] = ()
+    deltas: tuple[Delta, ...] = ()  # ways to it that may be shorter, some of them in several steps
 
 
 class Delisted(Message):

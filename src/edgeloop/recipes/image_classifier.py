@@ -7,12 +7,15 @@ arXiv:1704.04861. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
 
 from __future__ import annotations
 
+import copy
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass as value
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -20,9 +23,12 @@ from pydantic.dataclasses import dataclass
 from edgeloop.data.augment import Augmentation
 from edgeloop.errors import DataError, ModelError
 from edgeloop.plugins import register
+from edgeloop.quantities import AtMost
 from edgeloop.recipes.before_training import check_format, check_split
 from edgeloop.recipes.drawn import Drawn, chances
 from edgeloop.recipes.early_stopping import Best
+from edgeloop.recipes.near_ladder import Ladder, Moving, freeze
+from edgeloop.recipes.near_start import NearStart, update_bytes
 from edgeloop.recipes.one_cycle import OneCycle
 from edgeloop.recipes.repeatable import repeatable
 from edgeloop.recipes.tracked import Curves, tracked
@@ -40,6 +46,7 @@ logger = logging.getLogger(__name__)
 STRIDES = (1, 2, 1)  # of the blocks; the stem halves the image once more
 GROWTH = (2, 4, 4)  # a block's channels, times the stem's
 DROPOUT = 0.1
+PULLED = 0.55  # of the epochs near a release: moves are pulled back; then what moved settles
 CURVES = ("train_loss", "learning_rate", "validation_loss", "validation_accuracy")
 
 
@@ -57,6 +64,15 @@ class ImageClassifier:
     With a model to start from, the network of that model is trained on for ``tune_epochs`` at
     ``tune_learning_rate``; of the rows that it sees, the share ``tune_new`` is drawn from the
     populations other than the first, however few those rows are.
+
+    ``toward`` ``current``: the model of the release that is out is what it starts from, in a plain
+    run too, and only so much of it changes that the update is small. ``move`` says what may:
+    ``sparse`` lets each weight move that is worth its bits, for ``near_epochs`` more, in which the
+    network learns to answer as it did when it was free; ``last_layer`` and ``norms`` (with all
+    biases) let nothing else learn. ``bit_price`` is the loss that one bit of the update may cost.
+    With ``update_bytes`` it is doubled, and ``near_epochs`` are learnt on, until the update is
+    about so small. ``stride`` is how many levels a weight moves at a time: few large moves cost
+    less than many small ones.
     """
 
     epochs: Annotated[int, Field(ge=1, le=1000)] = 10
@@ -70,9 +86,16 @@ class ImageClassifier:
     tune_epochs: Annotated[int, Field(ge=1, le=1000)] = 6
     tune_learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.003
     tune_new: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    toward: Literal["current"] | None = None
+    move: Moving = "sparse"
+    update_bytes: Annotated[AtMost, Field(gt=0)] | None = None
+    bit_price: Annotated[float, Field(ge=0)] = 3e-7
+    stride: Annotated[int, Field(ge=1, le=64)] = 16
+    near_epochs: Annotated[int, Field(ge=1, le=1000)] = 8
 
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "numpy", "safetensors")
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "numpy", "safetensors", "bsdiff4")
     needs: ClassVar[tuple[str, ...]] = ("snapshot", "start")
+    needs_by_field: ClassVar[dict[str, tuple[str, ...]]] = {"toward": ("current",)}
 
     def build(self, snapshot: Snapshot, context: Context) -> Model:
         """Train on the part ``train``, stop by the part ``validation``.
@@ -94,8 +117,10 @@ class ImageClassifier:
                 _check_start(context.start, snapshot)
                 shape = dict(context.start.notes["architecture"])
                 net = self.module(context.start)
-            curves = self._train(net, snapshot, context)
+            curves, rungs = self._learned(net, snapshot, context)
         model = trained(net, "image_classifier.v1", shape, curves, snapshot, context)
+        if rungs:
+            model = replace(model, notes={**model.notes, "toward": rungs})
         logger.info(
             "recipe.done name=image_classifier.v1 epochs=%d validation_accuracy=%.4f seconds=%.1f",
             len(curves["train_loss"]),
@@ -112,6 +137,49 @@ class ImageClassifier:
             ModelError: its weights are missing, broken, or do not fit its architecture.
         """
         return loaded(_network, model)
+
+    def _learned(
+        self, net: torch.nn.Module, snapshot: Snapshot, context: Context
+    ) -> tuple[Curves, list[dict[str, Json]]]:
+        """Train ``net``, and bring it near its start where that is asked; what each price gave."""
+        if self.toward is None or context.start is None:
+            return self._train(net, snapshot, context), []
+        start = {name: part.clone() for name, part in net.state_dict().items()}
+        freeze(net, self.move)
+        curves = self._train(net, snapshot, context)
+        if self.move != "sparse":
+            return curves, [{"bytes": update_bytes(start, net)}]
+
+        teacher = copy.deepcopy(net).eval()
+
+        def learn(near: NearStart) -> float:
+            return self._train_near(net, teacher, near, snapshot, context)
+
+        ladder = Ladder(bit_price=self.bit_price, stride=self.stride, limit=self.update_bytes)
+        return curves, ladder.climbed(net, start, learn)
+
+    def _train_near(
+        self,
+        net: torch.nn.Module,
+        teacher: torch.nn.Module,
+        near: NearStart,
+        snapshot: Snapshot,
+        context: Context,
+    ) -> float:
+        """``near_epochs`` of answering as ``teacher`` does; the accuracy on ``validation``."""
+        import numpy as np
+
+        rows = _Rows.of(snapshot, "train", self.tune_new)
+        watched, generator = _Rows.of(snapshot, "validation"), np.random.default_rng(context.seed)
+        total = self.near_epochs * rows.drawn.batches(self.batch)
+        steps = OneCycle.of(net, rate=self.tune_learning_rate, decay=0.0, steps=total)
+        for epoch in range(self.near_epochs):
+            if epoch == math.ceil(self.near_epochs * PULLED):
+                near.settle()
+            batches = rows.batches(self.batch, self.augment, generator)
+            steps.epoch((_unlike(net, teacher, images) for images, _ in batches), near)
+            context.progress("bring near", epoch + 1, self.near_epochs)
+        return _judged(net, watched, self.label_smoothing)[1]
 
     def _train(self, net: torch.nn.Module, snapshot: Snapshot, context: Context) -> Curves:
         import numpy as np
@@ -262,6 +330,17 @@ def _loss(net: torch.nn.Module, images: Array, labels: Array, smoothing: float) 
 
     logits, truth = net.logits(torch.from_numpy(images)), torch.from_numpy(labels)
     return torch.nn.functional.cross_entropy(logits, truth, label_smoothing=smoothing)
+
+
+def _unlike(net: torch.nn.Module, teacher: torch.nn.Module, images: Array) -> torch.Tensor:
+    """How far the answers of ``net`` are from the teacher's (Hinton et al. 2015, 1503.02531)."""
+    import torch
+
+    pixels = torch.from_numpy(images)
+    with torch.no_grad():
+        wanted = teacher.logits(pixels).log_softmax(dim=1)
+    told = net.logits(pixels).log_softmax(dim=1)
+    return torch.nn.functional.kl_div(told, wanted, reduction="batchmean", log_target=True)
 
 
 def _judged(net: torch.nn.Module, rows: _Rows, smoothing: float) -> tuple[float, float]:

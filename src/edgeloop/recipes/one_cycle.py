@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edgeloop.recipes.near_start import NearStart
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneCycle:
@@ -32,14 +34,21 @@ class OneCycle:
         """The learning rate of the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def epoch(self, losses: Iterator[Any]) -> float:
-        """Learn from the loss of each batch, taken when the batch before was learnt; their mean."""
+    def epoch(self, losses: Iterator[Any], near: NearStart | None = None) -> float:
+        """Learn from the loss of each batch, taken when the batch before was learnt; their mean.
+
+        ``near`` holds the network near its start, step by step.
+        """
         self.net.train()
         seen = []
         for loss in losses:
             self.optimizer.zero_grad()
             loss.backward()
+            if near is not None:
+                near.before_step()
             self.optimizer.step()
+            if near is not None:
+                near.after_step(self.optimizer)
             self.schedule.step()
             seen.append(float(loss.detach()))
         return sum(seen) / len(seen)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeloop.clock import Clock, SystemClock
 from edgeloop.errors import GateError, NotListedError, OverrideError, SignatureError
-from edgeloop.protocol.messages import ChannelList, Delisted, Listed, ReleaseRef, RolloutPlan
+from edgeloop.protocol.messages import ChannelList, Delisted, Delta, Listed, ReleaseRef, RolloutPlan
 from edgeloop.release import ceremony, model_key
 from edgeloop.release.beginning import add_channels, begin
 from edgeloop.release.draft import number
@@ -125,6 +125,7 @@ class Repository:
         targets: tuple[str, ...] = (),
         needs: tuple[str, ...] = (),
         alternatives: tuple[tuple[str, ...], ...] = (),
+        deltas: tuple[Delta, ...] = (),
     ) -> ReleaseRef:
         """Put a bundle on a channel's list as the next version. Twice the same is one release.
 
@@ -147,6 +148,7 @@ class Repository:
                 targets=targets,
                 needs=needs,
                 alternatives=alternatives,
+                deltas=deltas,
             )
             if known != line:
                 others = [other for other in listing.releases if other.version != version]

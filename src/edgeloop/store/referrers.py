@@ -55,6 +55,15 @@ def papers(layout: Layout, subject: str, about: str) -> list[Paper]:
     return found
 
 
+def of_type(layout: Layout, subject: str, media_type: str) -> list[Paper]:
+    """All whole papers of ``subject`` of a type, whatever they are about."""
+    found: list[Paper] = []
+    for line in _listed(layout, subject):
+        if line.get("artifactType") == media_type:
+            found += _read(layout, line["digest"])
+    return found
+
+
 def blobs(layout: Layout, index: str) -> list[str]:
     """Every blob of the papers that an index lists, itself among them.
 

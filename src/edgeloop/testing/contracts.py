@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from edgeloop.answers import open_kind
 from edgeloop.errors import InputMismatchError, ModelError
 from edgeloop.loop.report.evidence import read
+from edgeloop.plugins import needs
 from edgeloop.types import PARTS, Finding, Keepable, Model, Snapshot, Verdict
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def check_recipe(recipe: Any, snapshot: Snapshot, context: Context) -> Model:
     with _Untouched(recipe, snapshot):
         model: Model = _twice(recipe, lambda c: recipe.build(snapshot, c), context)
     _require_model_of(recipe, model, snapshot, context)
-    if "start" in _needs(recipe):
+    if "start" in needs(recipe):
         again = _given(recipe, dataclasses.replace(context, start=model), "start")
         with _Untouched(recipe, model):
             tuned = recipe.build(snapshot, again)
@@ -254,7 +255,11 @@ def _require_statements(cls: type) -> None:
         stated = getattr(cls, name, ())
         words = isinstance(stated, tuple) and all(isinstance(word, str) for word in stated)
         _require(words, cls, f"must state {name} as a tuple of names", stated)
-    unknown = sorted(set(getattr(cls, "needs", ())) - NEEDS)
+    by_field: Mapping[str, tuple[str, ...]] = getattr(cls, "needs_by_field", {})
+    strange = sorted(set(by_field) - {field.name for field in dataclasses.fields(cls)})
+    _require(not strange, cls, "must state needs_by_field by its own fields", strange)
+    further = {need for needed in by_field.values() for need in needed}
+    unknown = sorted({*getattr(cls, "needs", ()), *further} - NEEDS)
     _require(not unknown, cls, f"must need only {', '.join(sorted(NEEDS))}", unknown)
     bound = getattr(cls, "machine_bound", False)
     _require(isinstance(bound, bool), cls, "must state machine_bound as True or False", bound)
@@ -281,16 +286,11 @@ def _name(plugin: Any) -> str:
     return name
 
 
-def _needs(plugin: Any) -> tuple[str, ...]:
-    needs: tuple[str, ...] = getattr(type(plugin), "needs", ())
-    return needs
-
-
 def _given(plugin: Any, context: Context, scratch: str) -> Context:
     """``context`` as the runner gives it: only what is needed, and a new folder."""
     folder = context.scratch / scratch
     folder.mkdir()
-    hidden: dict[str, Any] = dict.fromkeys(NEEDS - set(_needs(plugin)))
+    hidden: dict[str, Any] = dict.fromkeys(NEEDS - set(needs(plugin)))
     return dataclasses.replace(context, scratch=folder, answered={}, **hidden)
 
 

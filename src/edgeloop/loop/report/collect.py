@@ -71,7 +71,9 @@ def collect(
         drift=drift.points(seen, watch.label, store, limits),
         quality=drift.quality(seen, watch.label, began, ended),
         turns=drift.turns(timeline.triggers(fleet), seen, watch.label, limits.answers, fresh_since),
-        sent=sent.totals(log, fleet, offline.blobs(store, bundles)),
+        sent=sent.totals(
+            log, fleet, offline.blobs(store, bundles), offline.shortcuts(store, bundles)
+        ),
         unread=unread,
     )
     logger.info("collect.done releases=%d lanes=%d", len(facts.releases), len(facts.lanes))

@@ -195,6 +195,7 @@ class Sent:
     fetched: int  # blobs
     had: int  # blobs of that release that it had before
     own: int  # fetched blobs that no other release has
+    saved: int = 0  # bytes that deltas took less than the files that they made
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from edgeloop.loop.report import evidence, variants
 from edgeloop.loop.report.checklines import check_line
 from edgeloop.loop.report.facts import Node, Promise, ReleaseFacts, Training
 from edgeloop.plugins import get
+from edgeloop.release import deltas
 from edgeloop.release.bundle import BundleInfo
 from edgeloop.store.artifacts import Store
 from edgeloop.store.manifest import layers_of
@@ -75,6 +76,11 @@ def measure(found: Mapping[int, Artifact]) -> str:
 def blobs(store: Store, found: Mapping[int, Artifact]) -> dict[int, dict[str, int]]:
     """Version -> the blobs that a device fetches for it, digest -> bytes."""
     return {version: _layers(store, bundle) for version, bundle in found.items()}
+
+
+def shortcuts(store: Store, found: Mapping[int, Artifact]) -> dict[int, dict[str, deltas.Kept]]:
+    """Version -> the deltas that lead to it, by digest."""
+    return {version: deltas.kept(store, bundle.digest) for version, bundle in found.items()}
 
 
 def _layers(store: Store, bundle: Artifact) -> dict[str, int]:

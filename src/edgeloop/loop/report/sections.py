@@ -314,8 +314,10 @@ def _sent(facts: Facts) -> Section:
     drawn = [device for device in devices if device in largest[:MOST_LANES]]
     caption = (
         "What each device fetched; metadata is the signed list and what vouches for it. A release's"
-        " own blobs are those that no other release has."
+        " own blobs are those that no other release has, the deltas that lead to it among them."
     )
+    saved = sum(one.saved for one in facts.sent)
+    less = f" Deltas took {size(saved)} less than the files that they made." if saved else ""
     columns = (
         "release",
         "bundle",
@@ -324,11 +326,12 @@ def _sent(facts: Facts) -> Section:
         "bytes",
         "blobs",
         "blobs they had",
+        "saved by deltas",
     )
     return Section(
         id="sent",
         title=title,
-        lead=f"{size(total)} to {counted(len(devices), 'device')}.{broken}",
+        lead=f"{size(total)} to {counted(len(devices), 'device')}.{less}{broken}",
         pictures=(Picture(svg=figures.sent(facts, drawn), caption=caption),),
         table=Table(columns=columns, rows=_sent_rows(facts)),
     )
@@ -347,11 +350,12 @@ def _sent_rows(facts: Facts) -> list[Row]:
                 size(sum(s.bytes for s in got)),
                 str(sum(s.fetched for s in got)),
                 str(sum(s.had for s in got)),
+                size(sum(s.saved for s in got)),
             )
         )
     rest = [s for s in facts.sent if s.version is None]
     total = size(sum(s.bytes for s in rest))
-    return [*rows, ("signed metadata", "", "", "", total, "", "")]
+    return [*rows, ("signed metadata", "", "", "", total, "", "", "")]
 
 
 def _devices(lines: Sequence[Sent], what: str) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from edgeloop.fleet.events import Event
 from edgeloop.loop.report.facts import Sent
 from edgeloop.loop.report.timeline import Fleet
+from edgeloop.release.deltas import Kept
 from edgeloop.types import Json
 
 UNSIGNED = "unsigned requests"  # bytes may be fetched by anybody
@@ -15,14 +16,20 @@ Key = tuple[str, int | None]  # device, version
 
 
 def totals(
-    log: Sequence[Json], fleet: Fleet, blobs: Mapping[int, Mapping[str, int]]
+    log: Sequence[Json],
+    fleet: Fleet,
+    files: Mapping[int, Mapping[str, int]],
+    deltas: Mapping[int, Mapping[str, Kept]],
 ) -> tuple[Sent, ...]:
     """Per device and release, and per device what belongs to no release (signed metadata).
+
+    ``files`` of each release and ``deltas`` that lead to it are known by their digests.
 
     A blob that several releases have counts for the one that the device was offered last, at the
     time; where that one has it not, for the oldest that has.
     """
     names = {device.id: device.name for device in fleet.devices}
+    blobs = {version: {*has, *deltas.get(version, ())} for version, has in files.items()}
     offers = _offers(fleet)
     lines: dict[Key, list[Json]] = defaultdict(list)
     for line in log:
@@ -40,6 +47,7 @@ def totals(
             fetched=len(fetched.get((device, version), ())),
             had=_had(device, version, fetched, blobs),
             own=_own(version, fetched.get((device, version), set()), blobs),
+            saved=_saved(fetched.get((device, version), set()), deltas.get(version or 0, {})),
         )
         for device, version in keys
     )
@@ -53,7 +61,7 @@ def _had(
     device: str,
     version: int | None,
     fetched: Mapping[Key, set[str]],
-    blobs: Mapping[int, Mapping[str, int]],
+    blobs: Mapping[int, Collection[str]],
 ) -> int:
     """Blobs of a release that the device has from another one and did not fetch again."""
     here = set(blobs.get(version, ())) if version is not None else set()
@@ -61,7 +69,11 @@ def _had(
     return len((here & set().union(*others)) - fetched.get((device, version), set()))
 
 
-def _own(version: int | None, fetched: set[str], blobs: Mapping[int, Mapping[str, int]]) -> int:
+def _saved(fetched: set[str], deltas: Mapping[str, Kept]) -> int:
+    return sum(deltas[one].makes - deltas[one].size for one in fetched if one in deltas)
+
+
+def _own(version: int | None, fetched: set[str], blobs: Mapping[int, Collection[str]]) -> int:
     if version is None:
         return 0
     elsewhere = {digest for other, has in blobs.items() if other != version for digest in has}
@@ -84,7 +96,7 @@ def _at(offers: Iterable[tuple[float, int]], time: float) -> int | None:
 
 
 def _release_of(
-    digest: str | None, offered: int | None, blobs: Mapping[int, Mapping[str, int]]
+    digest: str | None, offered: int | None, blobs: Mapping[int, Collection[str]]
 ) -> int | None:
     having = [version for version, has in sorted(blobs.items()) if digest in has]
     if offered in having:
