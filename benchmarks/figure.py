@@ -38,10 +38,14 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one script measured. ``samples`` are the single readings behind it, by name."""
+    """What one script measured. ``samples`` are the single readings behind it, by name.
+
+    ``table`` is Markdown, line by line, that the page shows below the figures.
+    """
 
     figures: tuple[Figure, ...]
     samples: Mapping[str, list[float]] = field(default_factory=dict)
+    table: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As JSON keeps it."""
@@ -51,7 +55,8 @@ class Measured:
     def from_json(cls, told: Mapping[str, Any]) -> Self:
         """The inverse of :meth:`to_json`."""
         figures = (Figure(**{**f, "parts": tuple(f["parts"])}) for f in told["figures"])
-        return cls(figures=tuple(figures), samples=told["samples"])
+        table = tuple(told.get("table", ()))
+        return cls(figures=tuple(figures), samples=told["samples"], table=table)
 
 
 Measure: TypeAlias = Callable[[Path], Measured]  # given a folder to work in

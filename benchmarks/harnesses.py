@@ -1,6 +1,6 @@
-"""The figures of the harnesses: crash states, kills, tampering, attacks, weather, switches.
+"""The figures of the harnesses, as `make test-hard` printed them: crash states, kills, weather.
 
-Runs what ``make test-hard`` runs of them, one after the other, and keeps what each printed.
+Reads ``test-hard.log``, which that command leaves; without one, runs it first.
 """
 
 from __future__ import annotations
@@ -8,137 +8,185 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from figure import Figure, Measured, main
+from figure import Figure, Measured, main, not_measured
 
 HERE = Path(__file__).parent
-ROOM = HERE.parent / "tests"
-LONGEST = 2400.0  # seconds of one harness
-PASSED = re.compile(r"(\d+) passed")
+LOG = HERE.parent / "test-hard.log"
+HEAD = re.compile(r"^_+ (test_\w+)(?:\[.*\])? _+$", re.MULTILINE)
+CALL = re.compile(r"^([\d.]+)s call +\S+::(test_\w+)", re.MULTILINE)
+WHOLE = re.compile(r"(\d+) passed.* in ([\d.]+)s")
+LONGEST = 45 * 60  # seconds of them all, on two cores
 
 
 @dataclass(frozen=True, kw_only=True)
 class Harness:
-    """Tests by their files; ``read`` makes a value of what they printed."""
+    """Tests by the beginnings of their names; ``read`` makes a value of what they printed."""
 
     what: str
-    files: tuple[str, ...]
+    tests: tuple[str, ...]
     read: Callable[[str], str]
     target: str
-    hard: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """What a run printed: texts of the tests that passed, and the seconds of each test."""
+
+    passed: Mapping[str, str]
+    failed: frozenset[str]
+    seconds: Mapping[str, float]
+    whole: float | None
+
+    @classmethod
+    def of(cls, log: str) -> Printed:
+        """What is in a log."""
+        broken, _, rest = log.partition("= PASSES =")
+        passed: dict[str, str] = {}
+        parts = HEAD.split(rest.partition("= slowest durations =")[0])
+        for name, text in zip(parts[1::2], parts[2::2], strict=True):
+            passed[name] = passed.get(name, "") + text
+        seconds: dict[str, float] = {}
+        for count, name in CALL.findall(log):
+            seconds[name] = seconds.get(name, 0.0) + float(count)
+        whole = WHOLE.search(log)
+        failed = frozenset(HEAD.findall(broken))
+        return cls(
+            passed=passed, failed=failed, seconds=seconds,
+            whole=float(whole[2]) if whole else None,
+        )  # fmt: skip
 
 
 def _sum(words: str, text: str) -> int:
     """Of the numbers that stand behind these words."""
-    return sum(int(one) for one in re.findall(rf"{words}\s+(\d+)", text))
+    return sum(int(one) for one in re.findall(rf"\b{words}\s+(\d+)", text))
 
 
 def _cuts(text: str) -> str:
-    tried, failed = _sum("crash states tried", text), _sum("failed", text)
-    return f"{tried} crash states, {failed} devices without an answer"
+    return f"{_sum('crash states tried', text)} / {_sum('failed', text)}"
 
 
 def _kills(text: str) -> str:
-    kills, lost, doubled = (_sum(word, text) for word in ("kills", "lost", "doubled"))
-    return f"{kills} kills, {lost} lost, {doubled} doubled"
+    return f"{_sum('kills', text)} / {_sum('lost', text) + _sum('doubled', text)}"
+
+
+def _update(text: str) -> str:
+    return f"{_sum('kills', text)} / {_sum('devices without an agent', text)}"
 
 
 def _tampered(text: str) -> str:
-    return f"{_sum('tampered releases refused:', text)} refused"
+    return f"{_sum('tampered releases refused:', text)}"
 
 
-def _passed(text: str) -> str:
-    return f"{sum(int(one) for one in PASSED.findall(text))} tests passed"
-
-
-def _weather(text: str) -> str:
+def _day(text: str) -> str:
     return f"{_sum('faults met', text)} faults, {_sum('power cuts', text)} power cuts"
 
 
+def _wire(text: str) -> str:
+    faults, windows = _sum("faults on the wire", text), _sum("acknowledged windows", text)
+    lost = _sum("lost", text) + _sum("doubled", text)
+    return f"{faults} faults, {windows} windows / {lost}"
+
+
 def _switches(text: str) -> str:
-    names = {"slot switches": "switches", "answers": "answers", "failed": "failed"}
-    told = (f"{_sum(words, text)} {name}" for words, name in {**names, "mixed": "mixed"}.items())
-    return ", ".join(told)
+    names = ("slot switches", "answers", "failed", "mixed")
+    return " / ".join(str(_sum(words, text)) for words in names)
 
 
 def _full(text: str) -> str:
-    return f"{_sum('full disks tried', text)} full disks, {_sum('failed', text)} devices stuck"
+    return f"{_sum('full disks tried', text)} / {_sum('failed', text)}"
 
 
 HARNESSES = (
     Harness(
         what="crash states tried / devices without an answer",
-        files=("agent/test_every_cut.py",),
+        tests=("test_every_legal_disk", "test_a_second_power_cut"),
         read=_cuts,
         target="100,000 or more / 0",
     ),
     Harness(
-        what="kills / lost or doubled acknowledged signals",
-        files=("processes/test_kills.py",),
+        what="kills / lost or doubled acknowledged windows",
+        tests=("test_a_device_that_is_killed_500",),
         read=_kills,
         target="500 / 0",
     ),
     Harness(
+        what="kills of an agent that updates itself / devices without an agent",
+        tests=("test_an_agent_that_is_killed_many",),
+        read=_update,
+        target="all / 0",
+    ),
+    Harness(
         what="tampered releases refused",
-        files=("hostile/test_tampered_releases.py",),
+        tests=("test_every_tampered_release",),
         read=_tampered,
         target="500 of 500",
     ),
     Harness(
-        what="attacks of the TUF specification",
-        files=("hostile/test_attacks.py", "hostile/test_compromise.py"),
-        read=_passed,
-        target="all refused",
-        hard=False,
-    ),
-    Harness(
         what="200 devices in 24 simulated hours of bad weather",
-        files=("weather/test_a_day.py",),
-        read=_weather,
+        tests=("test_a_fleet_comes_through_a_day",),
+        read=_day,
         target="all on the right release, every acknowledged window counted once",
     ),
     Harness(
-        what="a disk that is full at each write of an update",
-        files=("weather/test_full_disk.py",),
-        read=_full,
-        target="0 devices stuck",
+        what="a device on a wire in bad weather, twenty rollouts / windows lost or doubled",
+        tests=("test_a_device_comes_through_twenty",),
+        read=_wire,
+        target="0",
     ),
     Harness(
-        what="answers failed or mixed over 200 slot switches at 200 requests/s",
-        files=("weather/test_switches.py",),
+        what="disks that are full at a write of an update / devices stuck",
+        tests=("test_a_disk_that_is_full",),
+        read=_full,
+        target="all / 0",
+    ),
+    Harness(
+        what="slot switches at 200 requests/s / answers / failed / mixed",
+        tests=("test_200_switches",),
         read=_switches,
-        target="0",
+        target="200 / any / 0 / 0",
     ),
 )
 
 
-def measure(work: Path) -> Measured:
-    """All, in order; a harness that fails is a missed figure with its last line."""
-    work.mkdir(parents=True, exist_ok=True)
-    return Measured(figures=tuple(_figure(one) for one in HARNESSES))
+def measure(_work: Path) -> Measured:
+    """All, in order; a harness of which a test failed is a missed figure."""
+    if not LOG.exists():
+        subprocess.run(["make", "test-hard"], check=False, cwd=HERE.parent)
+    printed = Printed.of(LOG.read_text())
+    figures = [_figure(harness, printed) for harness in HARNESSES]
+    if printed.whole is not None:
+        figures.append(_in_all(printed.whole))
+    return Measured(figures=tuple(figures))
 
 
-def _figure(harness: Harness) -> Figure:
-    line = [sys.executable, "-m", "pytest", "-s", *(["-m", "hard"] if harness.hard else [])]
-    files = [str(ROOM / file) for file in harness.files]
-    began = time.monotonic()
-    done = subprocess.run(
-        [*line, *files], capture_output=True, text=True, check=False, timeout=LONGEST,
-        cwd=HERE.parent,
-    )  # fmt: skip
-    last = (done.stdout.strip().splitlines() or ["nothing was printed"])[-1]
-    met = done.returncode == 0
+def _figure(harness: Harness, printed: Printed) -> Figure:
+    named = [name for name in (*printed.passed, *printed.failed) if name.startswith(harness.tests)]
+    if not named:
+        return not_measured(harness.what, "its tests did not run", harness.target)
+    failed = sorted(name for name in named if name in printed.failed)
+    text = "".join(printed.passed.get(name, "") for name in named)
+    share = sum(printed.seconds.get(name, 0.0) for name in named)
     return Figure(
         what=harness.what,
-        value=harness.read(done.stdout),
+        value=harness.read(text),
         target=harness.target,
-        met=met,
-        reason="" if met else last,
-        parts=(f"{time.monotonic() - began:.0f} s",),
+        met=not failed,
+        reason=f"failed: {', '.join(failed)}" if failed else "",
+        parts=(f"{share:.0f} s of one core's time, or less",),
+    )
+
+
+def _in_all(seconds: float) -> Figure:
+    return Figure(
+        what="`make test-hard` in all",
+        value=f"{seconds / 60:.1f} minutes",
+        target=f"{LONGEST / 60:.0f} minutes",
+        met=seconds <= LONGEST,
+        reason="" if seconds <= LONGEST else "longer than it should",
     )
 
 

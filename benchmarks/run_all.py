@@ -35,6 +35,7 @@ SCRIPTS = (  # what needs quiet most comes first; those that train share nothing
     "demo_time",
     "five_turns",
     "int8_against_float",
+    "delta_codec",  # trains, the first time; `make bench-delta` brings those it is held against
     "harnesses",  # the whole of each: the better part of an hour
 )
 HEAD = """\
@@ -139,7 +140,8 @@ def _section(name: str, kept: Mapping[str, Any], newest: Mapping[str, str]) -> l
         lines.append(f"- {one.what}: {one.value} ({one.verdict})")
         lines += [f"  - {part}" for part in one.parts]
         lines += [f"  - why: {one.reason}"] if one.reason else []
-    return [*lines, ""]
+    below = kept.get("table", ())
+    return [*lines, "", *below, *([""] if below else [])]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A small world for tests of the model side: three classes, which are learnt at once."""
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from edgeloop.passes.quantize import Quantize
 from edgeloop.plugins import Context
 from edgeloop.recipes.image_classifier import ImageClassifier
 from edgeloop.types import AnswerSpec, Model, Snapshot
+
+T = TypeVar("T")
+KEPT: dict[str, Any] = {}  # each room's conftest has fixtures of its own: what they make is shared
 
 CLASSES = ["left", "right", "middle"]
 RECIPE = ImageClassifier(epochs=5, width=16, batch=16)
@@ -27,6 +31,13 @@ def bars(rows: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), labels.astype(np.int64)
 
 
+def once(name: str, make: Callable[[], T]) -> T:
+    """What ``make`` gives, made by the first who asks in this process."""
+    if name not in KEPT:
+        KEPT[name] = make()
+    return KEPT[name]
+
+
 @pytest.fixture(scope="session")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context]:
     """A context with an empty folder of its own each time."""
@@ -39,6 +50,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context
 
 @pytest.fixture(scope="session")
 def snapshot(workplace) -> Snapshot:
+    return once("snapshot", lambda: _divided(workplace))
+
+
+def _divided(workplace: Callable[..., Context]) -> Snapshot:
     images, labels = bars(240)
     whole = write(
         name="bars",
@@ -53,14 +68,16 @@ def snapshot(workplace) -> Snapshot:
 
 @pytest.fixture(scope="session")
 def torch_model(snapshot, workplace) -> Model:
-    return RECIPE.build(snapshot, workplace(snapshot=snapshot))
+    return once("torch", lambda: RECIPE.build(snapshot, workplace(snapshot=snapshot)))
 
 
 @pytest.fixture(scope="session")
 def onnx_model(torch_model, snapshot, workplace) -> Model:
-    return ExportOnnx().run(torch_model, workplace(snapshot=snapshot))
+    place = workplace(snapshot=snapshot)
+    return once("onnx", lambda: ExportOnnx().run(torch_model, place))
 
 
 @pytest.fixture(scope="session")
 def int8_model(onnx_model, snapshot, workplace) -> Model:
-    return Quantize(calibrate=64).run(onnx_model, workplace(snapshot=snapshot))
+    place = workplace(snapshot=snapshot)
+    return once("int8", lambda: Quantize(calibrate=64).run(onnx_model, place))

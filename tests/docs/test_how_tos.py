@@ -16,6 +16,7 @@ def test_every_how_to_is_run_here():
     assert {page.stem for page in (DOCS / "how-to").glob("*.md")} == {
         "agent-update",
         "bring-your-own-onnx",
+        "deltas",
         "devices",
         "factory",
         "keys",
@@ -65,6 +66,7 @@ def test_the_python_page_imports_public_names_only():
     assert set(re.findall(r"(?:from|import) (edgeloop[\w.]*)", text)) == {"edgeloop"}
 
 
+@pytest.mark.five  # it trains four models: two thirds of a minute
 def test_a_study_compares_two_widths_and_tells_what_it_is_made_of(tmp_path):
     told = run(DOCS / "how-to" / "study.md", tmp_path)
     assert "study/study.v1" in told
@@ -111,6 +113,13 @@ def test_one_release_carries_several_graphs(tmp_path):
     assert "float: accuracy" in told
     assert "gpu.variant" in told
     assert "release 1 of stable/digits" in told
+
+
+def test_a_delta_makes_the_new_model_and_the_new_folder(tmp_path):
+    told = run(DOCS / "how-to" / "deltas.md", tmp_path)
+    assert re.search(r"update\.delta: [\d,]+ bytes, [\d.]+ % of the new model", told)
+    assert "  int8     1" in told
+    assert (tmp_path / "made" / "labels.txt").read_text() == "cat dog owl\n"
 
 
 def test_the_page_of_update_windows_names_every_hook():

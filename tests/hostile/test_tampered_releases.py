@@ -10,6 +10,7 @@ import pytest
 from tests.agent.world import pictures
 from tests.hostile.tampering import ROLES, WAYS, Served
 
+from edgeloop.agent.rests import Record
 from edgeloop.release.bundle import layers_of
 
 FEW, ALL = 40, 500
@@ -66,6 +67,7 @@ def offer_tampered(world, ref, running, older, way, draw):
     while not lies:
         lies = way(now, draw)
     forget_what_was_fetched(world)
+    world.agent._ledger.note(record=Record())  # a device that keeps failing would rest
     world.plane.lies = lies
     world.plane.wish(ref, rollout=draw.randrange(10, 1 << 40))
 

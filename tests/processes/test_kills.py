@@ -16,6 +16,8 @@ from subprocess import Popen
 import pytest
 from tests.agent.world import Factory
 
+from edgeloop.agent import asked
+from edgeloop.agent.asked import Asked
 from edgeloop.clock import SystemClock
 from edgeloop.fleet.client import FleetClient
 from edgeloop.fleet.views import RolloutView
@@ -42,7 +44,6 @@ class Tale:
     fleet: FleetClient
     factory: Factory
     draw: random.Random = field(default_factory=lambda: random.Random(7))
-    current: Artifact | None = None  # the newest good bundle
 
     @property
     def told(self) -> Path:
@@ -79,11 +80,16 @@ class Tale:
             return
         bad = self.factory.made % 3 == 2
         scale = 0.01 + self.factory.made * 1e-6
-        made = self.factory.bundle(against=self.current, scale=scale, mirrored=bad)
-        if not bad:
-            self.current = made
+        made = self.factory.bundle(against=self.running(), scale=scale, mirrored=bad)
         ref: ReleaseRef = self.factory.publish(made, PLAN)
+        asked.put(self.work / "devices" / "d1", Asked(retry=True))  # or it would rest by now
         self.fleet.create_rollout("sorter", "stable", ref.version)
+
+    def running(self) -> Artifact | None:
+        """The bundle in charge: one whose trial was killed too often is not, good as it was."""
+        report = self.fleet.devices()[0].report
+        now = report.running if report else None
+        return None if now is None else self.factory.store.open(now.digest)
 
     def windows(self) -> list[Window]:
         """All that the control plane has."""

@@ -1,0 +1,1 @@
+"""The delta benchmark's parts: data, models, files, peers, rows, figures."""
