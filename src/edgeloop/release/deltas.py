@@ -18,7 +18,7 @@ from edgeloop.types import Layer
 logger = logging.getLogger(__name__)
 
 DELTA_TYPE = "application/vnd.edgeloop.delta.v1"
-LARGEST = 64 << 20  # bytes of both bundles' files that differ: making a delta takes seconds a megabyte
+LARGEST = 64 << 20  # bytes of both sides' files: making a delta takes seconds a megabyte
 
 
 def to_release(
