@@ -10,6 +10,7 @@ from pages import DOCS, blocks, free_port, run
 from edgeloop.agent.hooks import NAMES
 
 pytestmark = pytest.mark.processes
+LONG = pytest.mark.five  # a third of a minute and more: CI runs them, a newcomer need not
 
 
 def test_every_how_to_is_run_here():
@@ -37,12 +38,14 @@ def test_an_onnx_file_of_ones_own_becomes_a_release(tmp_path):
     assert "release 1 of stable/mine" in told
 
 
+@LONG
 def test_a_folder_of_images_becomes_a_release(tmp_path):
     told = run(DOCS / "how-to" / "own-data-folder.md", tmp_path)
     assert "release 1 of stable/sorter" in told
     assert "source/folder.v1" in told
 
 
+@LONG
 def test_a_recipe_of_ones_own_is_found_and_becomes_a_release(tmp_path):
     page = DOCS / "how-to" / "own-pytorch-model.md"
     told = run(page, tmp_path, {"pip install --editable .": installed(page)})
@@ -50,6 +53,7 @@ def test_a_recipe_of_ones_own_is_found_and_becomes_a_release(tmp_path):
     assert "release 1 of stable/sorter" in told
 
 
+@LONG
 def test_the_loop_runs_from_python(tmp_path):
     page = DOCS / "how-to" / "python-api.md"
     told = run(page, tmp_path, {"8500": str(free_port())})
@@ -66,7 +70,7 @@ def test_the_python_page_imports_public_names_only():
     assert set(re.findall(r"(?:from|import) (edgeloop[\w.]*)", text)) == {"edgeloop"}
 
 
-@pytest.mark.five  # it trains four models: two thirds of a minute
+@LONG
 def test_a_study_compares_two_widths_and_tells_what_it_is_made_of(tmp_path):
     told = run(DOCS / "how-to" / "study.md", tmp_path)
     assert "study/study.v1" in told
@@ -74,6 +78,7 @@ def test_a_study_compares_two_widths_and_tells_what_it_is_made_of(tmp_path):
     assert (tmp_path / "study.html").read_text().startswith("<!DOCTYPE html>")
 
 
+@LONG
 def test_a_server_and_a_batch_are_devices(tmp_path):
     ports = {"8500": str(free_port()), "8181": str(free_port())}
     told = run(DOCS / "how-to" / "server-and-batch.md", tmp_path, ports)
@@ -101,6 +106,7 @@ def test_a_device_waits_for_a_hook_and_for_its_user(tmp_path):
     assert "release 1 waits for 3600 s" in told
 
 
+@LONG
 def test_a_firmware_goes_out_and_a_bad_one_comes_back(tmp_path):
     told = run(DOCS / "how-to" / "payloads.md", tmp_path, {"8500": str(free_port())})
     assert "release 2 of stable/gateway-os" in told
@@ -134,6 +140,7 @@ def test_keys_are_replaced_when_they_are_stolen_or_lost(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="needs Debian's skopeo; CI installs it")
+@LONG
 def test_a_release_is_handed_on_with_papers_that_another_tool_believes(tmp_path):
     page = DOCS / "how-to" / "release-papers.md"
     fast = "recipe.epochs=1 checks.accuracy.min=0 checks.worst_class.min=0"

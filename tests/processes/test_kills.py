@@ -44,6 +44,7 @@ class Tale:
     fleet: FleetClient
     factory: Factory
     draw: random.Random = field(default_factory=lambda: random.Random(7))
+    good: Artifact | None = None  # the newest bundle that is not bad
 
     @property
     def told(self) -> Path:
@@ -81,6 +82,7 @@ class Tale:
         bad = self.factory.made % 3 == 2
         scale = 0.01 + self.factory.made * 1e-6
         made = self.factory.bundle(against=self.running(), scale=scale, mirrored=bad)
+        self.good = self.good if bad else made
         ref: ReleaseRef = self.factory.publish(made, PLAN)
         asked.put(self.work / "devices" / "d1", Asked(retry=True))  # or it would rest by now
         self.fleet.create_rollout("sorter", "stable", ref.version)

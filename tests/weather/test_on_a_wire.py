@@ -65,9 +65,9 @@ def lived(work: Path, seed: int, share: float, rollouts: int) -> str:
         _, _, line = judged(tale, -1, fleet.rollouts()).partition(", ")  # nobody was killed
         assert {str(one.state) for one in fleet.rollouts()} <= {"finished", "stopped"}
         running = fleet.device("d1").report.running
-        assert tale.current is not None
+        assert tale.good is not None
         assert running is not None
-        assert running.digest == tale.current.digest, f"seed {seed}"
+        assert running.digest == tale.good.digest, f"seed {seed}"
         met = ", ".join(f"{kind} {count}" for kind, count in sorted(weather.met.items()))
         return f"{line}\nfaults on the wire {weather.met.total()} ({met}), seed {seed}"
 
