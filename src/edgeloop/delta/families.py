@@ -65,7 +65,11 @@ class Counts:
 
     @property
     def block(self) -> int:
-        """How many symbols are coded before the counts are looked at again."""
+        """How many symbols are coded before the counts are looked at again.
+
+        A call's last block may be shorter. So where calls begin and end, a tensor's chunks among
+        them, is part of the format.
+        """
         return min(max(FIRST_BLOCK, self.seen), LARGEST_BLOCK)
 
     def used(self, contexts: Array) -> tuple[Array, Array]:

@@ -112,20 +112,6 @@ class Stream:
             count -= len(part)
         return b"".join(parts)
 
-    def rest(self, most: int) -> bytes:
-        """All that is left.
-
-        Raises:
-            DeltaError: it is more than ``most`` bytes, or cannot be unpacked.
-        """
-        parts: list[bytes] = []
-        while part := self._some(most + 1):
-            parts.append(part)
-            most -= len(part)
-            if most < 0:
-                raise DeltaError("delta", "must have a shorter plan")
-        return b"".join(parts)
-
     def finish(self) -> None:
         """Check that everything was read.
 
