@@ -91,6 +91,15 @@ def test_a_device_whose_old_file_has_changed_fetches_the_files(
     assert "[E408] old file must have " in refused(caplog)
 
 
+def test_a_delta_that_is_nowhere_is_not_waited_for(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, ref = begun(world)
+    world.factory.store.layout.blob(line(world, ref).deltas[0].digest).unlink()
+    assert len(updated(world, ref)) > 1
+    assert "[E601] " in refused(caplog)
+
+
 def test_without_room_for_both_the_files_are_fetched(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -119,3 +128,14 @@ def test_deltas_in_a_row_lead_a_device_that_is_two_releases_behind(
     world.plane.calls.clear()
     assert updated(world, third) == {one.digest for one in ways}
     assert any("delta.done steps=2 " in record.getMessage() for record in caplog.records)
+
+
+def test_only_the_newest_lines_of_a_list_keep_their_deltas(world: World) -> None:
+    before = world.factory.bundle()
+    world.factory.publish(before)
+    for number in range(5):
+        after = world.factory.bundle(scale=0.011 + number * 1e-5)
+        world.factory.publish(after, bases=[before])
+        before = after
+    listing = world.factory.repository.listing("sorter", "stable")
+    assert [bool(one.deltas) for one in listing.releases] == [False, False, True, True, True, True]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from edgeloop.agent.sources import refusal
 from edgeloop.agent.transport import Pace, Reply, Transport, paced
 from edgeloop.errors import (
     ClientCertificateError,
@@ -176,7 +177,7 @@ class ControlPlane:
         reply = self.ask("GET", url, headers, b"", max_bytes)
         if reply.status not in {200, 206}:
             reply.close()
-            raise UnreachableError(url, "must answer with 200 or 206", got=reply.status)
+            raise refusal(url, reply.status)
         return reply
 
     def ask(

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeloop.agent.sources import Unfound
 from edgeloop.errors import DeltaError, DigestError, DiskFullError, ProtocolError
 from edgeloop.protocol.messages import Delta
 from edgeloop.types import Layer
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from edgeloop.delta.header import File
 
 logger = logging.getLogger(__name__)
+
+# what the whole files may help against; of the network, only that a blob is nowhere
+REFUSED = (
+    *(DeltaError, DigestError, DiskFullError, ProtocolError, Unfound),
+    *(ImportError, OSError),
+)
 
 
 def cheapest(deltas: Sequence[Delta], have: Collection[str], to: str) -> tuple[Delta, ...]:
@@ -56,7 +63,7 @@ def take(blobs: Blobs, way: Sequence[Delta], layers: Sequence[Layer]) -> None:
     try:
         for one in way:
             _apply(blobs, one)
-    except (DeltaError, DigestError, DiskFullError, ProtocolError, ImportError, OSError) as fault:
+    except REFUSED as fault:
         logger.warning("delta.refused reason=%s; the whole files are fetched", fault)
     else:
         logger.info("delta.done steps=%d bytes=%d of=%d", len(way), needed, whole)

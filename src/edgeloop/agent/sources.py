@@ -36,6 +36,12 @@ class Unfound(UnreachableError):  # noqa: N818  (no fault: the next place is ask
     """A place that is well does not have this blob."""
 
 
+def refusal(url: str, status: int) -> UnreachableError:
+    """What an answer without bytes means: there are none, or something is wrong."""
+    kind = Unfound if status in {404, 410} else UnreachableError
+    return kind(url, "must answer with 200 or 206", got=status)
+
+
 class Source(Protocol):
     """One place."""
 
@@ -137,8 +143,7 @@ class Web:
             reply = self._follow(url, allowed, first + most)
         if reply.status not in {200, 206}:
             reply.close()
-            kind = Unfound if reply.status in {404, 410} else UnreachableError
-            raise kind(url, "must answer with 200 or 206", got=reply.status)
+            raise refusal(url, reply.status)
         return (0 if reply.status == 206 else first), reply
 
     def _follow(self, url: str, headers: Mapping[str, str], most: int) -> Reply:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 RESERVED = (*ROLES, model_key.NAME)  # each channel has a key of its name, in the same folder
 
+WITH_DELTAS = 4  # lines of a channel's list, from its end
+
 
 class Repository:
     """Publishes to the repository in ``folder`` with the keys in ``keys``."""
@@ -152,7 +154,7 @@ class Repository:
             )
             if known != line:
                 others = [other for other in listing.releases if other.version != version]
-                releases = tuple(sorted([*others, line], key=lambda item: item.version))
+                releases = _short(sorted([*others, line], key=lambda item: item.version))
                 files = {f"{channel}/_{name}.{version}.json": manifest}
                 self._list(listing.model_copy(update={"releases": releases}), files)
         return ReleaseRef(name=name, channel=channel, version=version, digest=digest)
@@ -282,6 +284,12 @@ def _refuse_reserved(channels: tuple[str, ...]) -> None:
     if reserved:
         rule = f"must not be one of {', '.join(RESERVED)}"
         raise OverrideError(f"channel {reserved[0]!r}", rule, todo="Other keys have these names")
+
+
+def _short(lines: Sequence[Listed]) -> tuple[Listed, ...]:
+    """Only the newest lines keep their deltas: every device fetches the list when it changes."""
+    old, new = lines[:-WITH_DELTAS], lines[-WITH_DELTAS:]
+    return (*(line.model_copy(update={"deltas": ()}) for line in old), *new)
 
 
 def _line(listing: ChannelList, version: int) -> Listed:
