@@ -27,6 +27,7 @@ def test_every_how_to_is_run_here():
         "python-api",
         "release-papers",
         "server-and-batch",
+        "small-updates",
         "study",
         "update-windows",
         "variants",
@@ -76,6 +77,13 @@ def test_a_study_compares_two_widths_and_tells_what_it_is_made_of(tmp_path):
     assert "study/study.v1" in told
     assert re.search(r"digits +wide +[+-]0\.\d+", told)
     assert (tmp_path / "study.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@LONG
+def test_an_update_that_stays_near_takes_few_bytes(tmp_path):
+    told = run(DOCS / "how-to" / "small-updates.md", tmp_path)
+    assert "release 2 of stable/digits" in told
+    assert re.search(r"update_bytes +pass +\d{4} bytes", told)
 
 
 @LONG
